@@ -1,0 +1,91 @@
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from daphne.cli import CommandLineInterface
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from demo import goods
+from payments import providers
+from payments.models import Product
+
+MERCHANT = "merchant"
+# One folder for each version of the recipes.
+RECIPES = hashlib.sha256(Path(goods.__file__).read_bytes()).hexdigest()
+WORKSHOP = settings.BASE_DIR / "var" / "workshop" / RECIPES[:12]
+WELCOME = """
+The shop         {site}/
+The desk         {site}/admin/      (merchant / merchant)
+The sandbox      {site}/sandbox/    (a wallet and a chain to play with)
+
+Ctrl-C ends it. `make demo` again keeps the data, `make demo FRESH=1` begins anew.
+"""
+
+
+class Command(BaseCommand):
+    help = "Sets up the demo shop with its goods and its merchant, and serves it."
+
+    def handle(self, *args, **options):
+        if not settings.SANDBOX:
+            raise CommandError("The demo needs the sandbox: set SANDBOX=true.")
+        call_command("migrate", verbosity=0)
+        self.stock_the_shelf()
+        self.hire_the_merchant()
+        # What a merchant does in the Blockonomics dashboard: a store with this callback URL.
+        call_command(
+            "sandbox_setup",
+            callback_url=providers.get("blockonomics").callback_url(),
+            api_key=settings.BLOCKONOMICS_API_KEY,
+            gap_limit=500,  # visitors of a demo leave many orders unpaid
+            verbosity=0,
+        )
+        self.stdout.write(WELCOME.format(site=settings.SITE_URL))
+        self.stdout.flush()
+        self.serve()
+
+    def stock_the_shelf(self):
+        # The newest stands first on the shelf.
+        for good in reversed(goods.GOODS):
+            if Product.objects.filter(slug=good.slug).exists():
+                continue
+            full = self.made(good)
+            product = Product(
+                slug=good.slug, title=good.title, description=good.description, price=good.price
+            )
+            product.file.save(good.filename, ContentFile(full), save=False)
+            product.picture.save(good.picture_filename, ContentFile(good.picture(full)), save=False)
+            product.save()
+
+    def made(self, good) -> bytes:
+        """The good's file, made once: a fresh demo need not wait for the painter again."""
+        kept = WORKSHOP / good.filename
+        if not kept.exists():
+            self.stdout.write(f"Making {good.title} …")
+            self.stdout.flush()
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = kept.with_suffix(f".{os.getpid()}")
+            unfinished.write_bytes(good.make())
+            unfinished.rename(kept)
+        return kept.read_bytes()
+
+    def hire_the_merchant(self):
+        users = get_user_model().objects
+        if not users.filter(username=MERCHANT).exists():
+            users.create_superuser(MERCHANT, password=MERCHANT)
+
+    def serve(self):
+        address = urlsplit(settings.SITE_URL)
+        # No access log: it would write down the callback's secret with every URL.
+        CommandLineInterface().run(
+            [
+                *["--bind", address.hostname, "--port", str(address.port or 80)],
+                *["--verbosity", "0", "--no-server-name"],
+                *["--websocket-max-message-size", "4096", "--websocket-max-frame-size", "4096"],
+                "shop.asgi:application",
+            ]
+        )

@@ -1,0 +1,203 @@
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from django.utils import timezone
+from django.utils.html import format_html
+
+from .goods import GoodsResponse
+from .models import Callback, Invoice, InvoiceLine, Product, Transaction
+from .templatetags.money import bitcoin, fiat
+
+admin.site.site_header = "The merchant’s desk"
+admin.site.site_title = "Desk"
+admin.site.index_title = "Products, invoices, money"
+
+
+class ReadOnly:
+    """Facts are looked at here, not made."""
+
+    def has_add_permission(self, request, obj=None):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    list_display = ["preview", "title", "price", "active", "has_file", "created_at"]
+    list_display_links = ["preview", "title"]
+    list_filter = ["active"]
+    list_editable = ["active"]
+    search_fields = ["title", "description"]
+    prepopulated_fields = {"slug": ["title"]}
+    readonly_fields = ["preview", "created_at", "updated_at"]
+    show_full_result_count = False
+
+    def get_urls(self):
+        goods = self.admin_site.admin_view(self.goods)
+        return [
+            path("goods/<path:name>", goods, name="payments_product_goods"),
+            *super().get_urls(),
+        ]
+
+    def goods(self, request, name):
+        """The file itself, for whoever may see products here."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return GoodsResponse(get_object_or_404(Product, file=name).file)
+
+    @admin.display(description="picture")
+    def preview(self, product):
+        if not product.picture:
+            return "—"
+        return format_html(
+            '<img src="{}" alt="Preview of {}" width="96" height="54">',
+            product.picture.url,
+            product.title,
+        )
+
+    @admin.display(description="file", boolean=True)
+    def has_file(self, product):
+        return bool(product.file)
+
+
+class LineInline(ReadOnly, admin.TabularInline):
+    model = InvoiceLine
+    fields = ["title", "product", "quantity", "unit_price"]
+    extra = 0
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).select_related("product")
+
+
+class TransactionInline(ReadOnly, admin.TabularInline):
+    model = Transaction
+    fields = [
+        "txid",
+        "btc",
+        "status",
+        "rbf",
+        "late",
+        "rate",
+        "first_seen",
+        "last_seen",
+        "dropped_at",
+    ]
+    readonly_fields = ["btc"]
+    extra = 0
+
+    @admin.display(description="BTC")
+    def btc(self, transaction):
+        return bitcoin(transaction.amount)
+
+
+class CallbackInline(ReadOnly, admin.TabularInline):
+    model = Callback
+    fields = ["received_at", "outcome", "query", "note"]
+    readonly_fields = fields
+    extra = 0
+
+
+class SettlementFilter(admin.SimpleListFilter):
+    """By settlement; expired is told by the clock, so it is no value of the column."""
+
+    title = "settlement"
+    parameter_name = "settlement"
+
+    def lookups(self, request, model_admin):
+        return Invoice.Settlement.choices
+
+    def queryset(self, request, queryset):
+        waiting = queryset.filter(settlement=Invoice.Settlement.WAITING)
+        match self.value():
+            case None:
+                return queryset
+            case Invoice.Settlement.WAITING:
+                return waiting.filter(expires_at__gt=timezone.now())
+            case Invoice.Settlement.EXPIRED:
+                return waiting.filter(expires_at__lte=timezone.now())
+            case settlement:
+                return queryset.filter(settlement=settlement)
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["order", "sold", "price", "now", "received", "status", "created_at", "paid_at"]
+    list_filter = [SettlementFilter, "created_at", "status"]
+    search_fields = ["order_code", "reference", "transactions__txid", "email"]
+    search_help_text = "Order code, address, transaction id or e-mail address"
+    date_hierarchy = "created_at"
+    ordering = ["-created_at", "-pk"]
+    show_full_result_count = False
+    list_per_page = 50
+    inlines = [LineInline, TransactionInline, CallbackInline]
+    fieldsets = [
+        (None, {"fields": ["order", "now", "price", "paid_at", "email", "page"]}),
+        (
+            "Payment",
+            {"fields": ["provider", "asset", "reference", "received", "overpaid_btc", "status"]},
+        ),
+        ("Quote", {"fields": ["rate", "due_btc", "quoted_at", "expires_at"]}),
+        ("Kept since", {"fields": ["created_at", "updated_at"]}),
+    ]
+
+    def get_queryset(self, request):
+        lines = Prefetch("lines", InvoiceLine.objects.order_by("pk"))
+        return super().get_queryset(request).prefetch_related("transactions", lines)
+
+    def get_search_results(self, request, queryset, search_term):
+        """Order codes are read out as 7K3M-QX2P and kept without the hyphen."""
+        code = search_term.strip().replace("-", "").upper()
+        if len(code) == 8:
+            exact = queryset.filter(order_code=code)
+            if exact.exists():
+                return exact, False
+        return super().get_search_results(request, queryset, search_term)
+
+    @admin.display(ordering="order_code")
+    def order(self, invoice):
+        return invoice.order
+
+    @admin.display(description="goods")
+    def sold(self, invoice):
+        return ", ".join(str(line) for line in invoice.lines.all())
+
+    @admin.display(description="total", ordering="total")
+    def price(self, invoice):
+        return fiat(invoice.total, invoice.currency)
+
+    @admin.display(description="settlement")
+    def now(self, invoice):
+        return invoice.conclusion(timezone.now()).label
+
+    @admin.display(description="received (BTC)")
+    def received(self, invoice):
+        return bitcoin(invoice.books.received)
+
+    @admin.display(description="due (BTC)")
+    def due_btc(self, invoice):
+        return bitcoin(invoice.due)
+
+    @admin.display(description="overpaid (BTC)")
+    def overpaid_btc(self, invoice):
+        return bitcoin(invoice.overpaid)
+
+    @admin.display(description="the shopper's page")
+    def page(self, invoice):
+        return format_html('<a href="{}">Open</a>', invoice.get_absolute_url())
+
+
+@admin.register(Callback)
+class CallbackAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["received_at", "provider", "outcome", "invoice", "note"]
+    list_filter = ["outcome", "received_at"]
+    search_fields = ["query"]
+    list_select_related = ["invoice"]
+    show_full_result_count = False
+    fields = ["received_at", "provider", "query", "outcome", "invoice", "note"]

@@ -1,0 +1,42 @@
+"""The basket: what one shopper means to buy, kept on the server in the session."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from .models import Line, Product
+
+MAX_QUANTITY = 99
+
+
+@dataclass
+class Basket:
+    session: dict
+
+    @property
+    def quantities(self) -> dict[str, int]:
+        return self.session.get("basket", {})
+
+    def put(self, product: Product, quantity: int) -> None:
+        """Makes it so many of the product; none removes it."""
+        quantities = dict(self.quantities)
+        quantities[str(product.pk)] = min(quantity, MAX_QUANTITY)
+        self.session["basket"] = {pk: number for pk, number in quantities.items() if number > 0}
+
+    def add(self, product: Product) -> None:
+        self.put(product, self.quantities.get(str(product.pk), 0) + 1)
+
+    def empty(self) -> None:
+        self.session.pop("basket", None)
+
+    def lines(self) -> list[Line]:
+        """What is in it and still on sale, at today's prices."""
+        products = Product.objects.on_sale().filter(pk__in=self.quantities).order_by("title")
+        return [Line(product, self.quantities[str(product.pk)]) for product in products]
+
+    @property
+    def count(self) -> int:
+        return sum(self.quantities.values())
+
+
+def total(lines: list[Line]) -> Decimal:
+    return sum((line.amount for line in lines), Decimal(0))

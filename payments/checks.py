@@ -1,0 +1,87 @@
+"""What is wrong with the configuration, said at the start and not to a shopper."""
+
+import re
+
+from django.conf import settings
+from django.core.checks import Error, Tags, Warning, register
+from embit.networks import NETWORKS
+
+from .policy import parse_confirmation_policy
+
+SAFE_SECRET_LENGTH = 16
+
+
+@register(Tags.security)
+def check_callback_secret(app_configs, **kwargs):
+    secrets = settings.BLOCKONOMICS_CALLBACK_SECRETS
+    if not secrets:
+        yield Error(
+            "BLOCKONOMICS_CALLBACK_SECRET is empty, so every callback is refused.",
+            hint='Make one: python -c "import secrets; print(secrets.token_urlsafe(24))"',
+            id="payments.E001",
+        )
+    elif any(len(secret) < SAFE_SECRET_LENGTH for secret in secrets):
+        yield Warning(
+            "BLOCKONOMICS_CALLBACK_SECRET is short enough to be guessed.",
+            hint=f"Take at least {SAFE_SECRET_LENGTH} random characters.",
+            id="payments.W001",
+        )
+
+
+@register()
+def check_blockonomics(app_configs, **kwargs):
+    if not settings.BLOCKONOMICS_API_KEY:
+        yield Error(
+            "BLOCKONOMICS_API_KEY is empty, so no address can be asked for.",
+            hint="Copy it from the Blockonomics dashboard, under Stores.",
+            id="payments.E002",
+        )
+    if settings.BITCOIN_NETWORK not in NETWORKS:
+        yield Error(
+            f"BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}.",
+            hint=f"It is one of {', '.join(NETWORKS)}.",
+            id="payments.E003",
+        )
+    if settings.BLOCKONOMICS_TEST_MODE and not settings.DEBUG:
+        yield Warning(
+            "BLOCKONOMICS_TEST_MODE is on: simulated payments count as real ones.",
+            hint="Set it to false in a shop that sells something.",
+            id="payments.W002",
+        )
+
+
+@register()
+def check_money(app_configs, **kwargs):
+    if not re.fullmatch(r"[A-Z]{3}", settings.SHOP_CURRENCY):
+        yield Error(
+            f"SHOP_CURRENCY is {settings.SHOP_CURRENCY!r}.",
+            hint="Write the ISO 4217 code, like EUR.",
+            id="payments.E004",
+        )
+    if not 0 <= settings.UNDERPAYMENT_TOLERANCE < 100:
+        yield Error(
+            "UNDERPAYMENT_TOLERANCE is a share of the total, in percent, from 0 to below 100.",
+            hint="0 asks for every cent.",
+            id="payments.E005",
+        )
+    try:
+        steps = parse_confirmation_policy(settings.CONFIRMATION_POLICY)
+    except ValueError as error:
+        yield Error(str(error), id="payments.E006")
+    else:
+        if any(status == 0 for _, status in steps):
+            yield Warning(
+                "CONFIRMATION_POLICY accepts unconfirmed payments, which can be taken back.",
+                hint="Do it for goods only that cost you nothing when they are lost.",
+                id="payments.W003",
+            )
+
+
+@register(Tags.security, deploy=True)
+def check_site_url(app_configs, **kwargs):
+    if not settings.SITE_URL.startswith("https://"):
+        yield Warning(
+            "SITE_URL does not begin with https://.",
+            hint="Without it shoppers cannot trust the address they pay to.",
+            id="payments.W004",
+        )

@@ -1,0 +1,442 @@
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from payments import live, money, policy
+from payments.providers.base import (
+    PaymentRequest,
+    Provider,
+    ProviderError,
+    ProviderRefused,
+    Sighting,
+)
+
+from .products import Product
+from .transactions import Books, Status
+
+# Digits and capitals that nobody confuses on the telephone.
+ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def new_order_code() -> str:
+    return "".join(secrets.choice(ORDER_CODE_ALPHABET) for _ in range(8))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a purchase to be: so many of this product, at today's price."""
+
+    product: Product
+    quantity: int = 1
+
+    @property
+    def amount(self) -> Decimal:
+        return self.product.price * self.quantity
+
+
+class InvoiceQuerySet(models.QuerySet):
+    def paid(self):
+        return self.filter(settlement=Invoice.Settlement.PAID)
+
+    def unpaid(self):
+        return self.filter(
+            settlement__in=[Invoice.Settlement.WAITING, Invoice.Settlement.UNDERPAID]
+        )
+
+    def complete(self):
+        """With all that the invoice page and its conclusions need."""
+        return self.prefetch_related("transactions", "lines__product")
+
+
+class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
+    def standing_for(self, visitor: str, lines: list[Line]) -> "Invoice | None":
+        """The visitor's unpaid invoice over the very same lines: addresses are scarce."""
+        if not visitor:
+            return None
+        wanted = {(line.product.pk, line.quantity, line.product.price) for line in lines}
+        for invoice in self.unpaid().filter(visitor=visitor).complete().order_by("-pk")[:20]:
+            if {
+                (line.product_id, line.quantity, line.unit_price) for line in invoice.lines.all()
+            } == wanted:
+                return invoice
+        return None
+
+    def create_for(self, lines: list[Line], provider: Provider, visitor: str = "") -> "Invoice":
+        """A new invoice over the lines, with an address and a quote from the provider.
+
+        Talks to the provider first and writes afterwards, all or nothing. Raises ProviderError.
+        """
+        invoice = Invoice(
+            provider=provider.slug,
+            currency=settings.SHOP_CURRENCY,
+            total=sum(line.amount for line in lines),
+            visitor=visitor,
+        )
+        invoice.take(self._request_fresh_payment(invoice, provider), at=timezone.now())
+        try:
+            with transaction.atomic():
+                invoice.save(force_insert=True)
+                InvoiceLine.objects.bulk_create(
+                    InvoiceLine(
+                        invoice=invoice,
+                        product=line.product,
+                        title=line.product.title,
+                        unit_price=line.product.price,
+                        quantity=line.quantity,
+                    )
+                    for line in lines
+                )
+        except IntegrityError as error:
+            # Two requests at once can be given the same address; the other one has it now.
+            raise self._address_taken(provider) from error
+        return invoice
+
+    def _request_fresh_payment(self, invoice: "Invoice", provider: Provider) -> PaymentRequest:
+        for _ in range(2):
+            request = provider.request_payment(invoice)
+            if not self.filter(asset=request.asset, reference=request.reference).exists():
+                return request
+        raise self._address_taken(provider)
+
+    def _address_taken(self, provider: Provider) -> ProviderRefused:
+        return ProviderRefused(
+            f"{provider.slug} gave an address that already belongs to another invoice. Look at "
+            "the wallet's address index in its dashboard; nobody was shown that address again.",
+            "The bitcoin payment service gave us an address that is already in use, so we do not "
+            "show it to you.",
+        )
+
+    def record(self, provider: Provider, sighting: Sighting) -> "Recorded":
+        """Brings one sighting into the books: lock, note, settle; the one gate for news of money.
+
+        Hearing it twice, late or out of order changes nothing that was known better. Open pages
+        are told after the commit.
+        """
+        rate = self._rate_if_late(provider, sighting)
+        with transaction.atomic():
+            invoice = (
+                self.select_for_update()
+                .filter(provider=provider.slug, asset=sighting.asset, reference=sighting.reference)
+                .first()
+            )
+            if invoice is None:
+                return Recorded(None, False)
+            news = invoice.note(sighting, rate, at=timezone.now())
+            if news:
+                invoice.settle(at=timezone.now())
+                transaction.on_commit(lambda: live.announce(invoice))
+        return Recorded(invoice, news)
+
+    def _rate_if_late(self, provider: Provider, sighting: Sighting) -> Decimal | None:
+        """The market rate for a payment that no quote covers, asked for before any lock is held.
+
+        None if there is no need of it, or if it cannot be had: money is recorded all the same.
+        """
+        invoice = self.filter(
+            provider=provider.slug, asset=sighting.asset, reference=sighting.reference
+        ).first()
+        if invoice is None or invoice.quote_covers(timezone.now()):
+            return None
+        if invoice.transactions.filter(txid=sighting.txid, rate__isnull=False).exists():
+            return None
+        try:
+            return provider.market_rate(invoice.currency)
+        except ProviderError:
+            return None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a sighting: the invoice it is about, if any, and whether it was news."""
+
+    invoice: "Invoice | None"
+    news: bool
+
+
+class Invoice(models.Model):
+    """One purchase: what was bought, what is asked for it, and what the network said.
+
+    Its settlement is a conclusion from its transactions; only `record` and `create_for` write it.
+    """
+
+    Status = Status
+
+    class Settlement(models.TextChoices):
+        WAITING = "waiting", "Waiting for the payment"
+        EXPIRED = "expired", "The quote is over"
+        UNDERPAID = "underpaid", "Something is missing"
+        CONFIRMING = "confirming", "Payment seen, waiting for confirmation"
+        PAID = "paid", "Paid"
+
+    key = models.CharField(max_length=32, unique=True, default=new_key, editable=False)
+    order_code = models.CharField(max_length=8, unique=True, default=new_order_code)
+    visitor = models.CharField(max_length=32, blank=True, editable=False)
+    email = models.EmailField(blank=True)
+
+    currency = models.CharField(max_length=3)
+    total = models.DecimalField(max_digits=14, decimal_places=2)
+
+    provider = models.CharField(max_length=30)
+    asset = models.CharField(max_length=10)
+    reference = models.CharField("address", max_length=100)
+
+    rate = models.DecimalField(max_digits=20, decimal_places=8, help_text="Fiat for one bitcoin.")
+    due = models.BigIntegerField(help_text="Satoshis that the quote asks for.")
+    quoted_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    status = models.SmallIntegerField(choices=Status, default=Status.NOT_STARTED)
+    settlement = models.CharField(max_length=10, choices=Settlement, default=Settlement.WAITING)
+    paid_at = models.DateTimeField(null=True, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = InvoiceManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["asset", "reference"], name="one_invoice_per_address"),
+            models.CheckConstraint(
+                condition=models.Q(total__gt=0) & models.Q(due__gte=0) & models.Q(rate__gt=0),
+                name="an_invoice_asks_for_something",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=[-1, 0, 1, 2]), name="a_known_network_status"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(settlement="paid", paid_at__isnull=False)
+                | (~models.Q(settlement="paid") & models.Q(paid_at__isnull=True)),
+                name="paid_at_exactly_when_paid",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="invoices_by_age"),
+            models.Index(fields=["settlement", "-created_at"], name="invoices_by_settlement"),
+            models.Index(fields=["visitor"], name="invoices_by_visitor"),
+            models.Index(fields=["email"], name="invoices_by_email"),
+        ]
+
+    def __str__(self):
+        return self.order
+
+    def get_absolute_url(self):
+        return reverse("payments:invoice", args=[self.key])
+
+    @property
+    def order(self) -> str:
+        """The order code as people read it: 7K3M-QX2P."""
+        return f"{self.order_code[:4]}-{self.order_code[4:]}"
+
+    # The quote
+
+    def take(self, request: PaymentRequest, at: datetime):
+        """Puts down what the provider asks for, as the quote that stands from now on."""
+        self.asset = request.asset
+        self.reference = request.reference
+        self.quote(request.rate, request.due, at)
+
+    def quote(self, rate: Decimal, due: int, at: datetime):
+        self.rate, self.due = rate, due
+        self.quoted_at, self.expires_at = at, at + settings.QUOTE_LIFETIME
+
+    def quote_covers(self, moment: datetime) -> bool:
+        """Whether a payment first seen then gets the quote's rate: the network may be slow."""
+        return moment < self.expires_at + settings.QUOTE_GRACE
+
+    def may_requote(self, at: datetime) -> bool:
+        """A quote stands until it is over, or until too little came in."""
+        return self.conclusion(at) in (self.Settlement.EXPIRED, self.Settlement.UNDERPAID)
+
+    def requote(self, provider: Provider) -> bool:
+        """A new quote for what is still missing, on the same address; False if the old one stands.
+
+        Raises ProviderError when there is no rate to be had.
+        """
+        if not self.may_requote(timezone.now()):
+            return False
+        rate = provider.market_rate(self.currency)
+        with transaction.atomic():
+            invoice = Invoice.objects.select_for_update().get(pk=self.pk)
+            if not invoice.may_requote(timezone.now()):
+                return False
+            invoice.quote(rate, money.to_satoshis(invoice.missing, rate), at=timezone.now())
+            invoice.save(update_fields=["rate", "due", "quoted_at", "expires_at", "updated_at"])
+            transaction.on_commit(lambda: live.announce(invoice))
+        return True
+
+    # The facts
+
+    def note(self, sighting: Sighting, rate: Decimal | None, at: datetime) -> bool:
+        """Notes one sighting among the transactions; False if it tells nothing new.
+
+        A transaction first seen while the quote stands keeps the quote's rate, a late one gets
+        `rate`, the market's. It only ever advances.
+        """
+        late = not self.quote_covers(at)
+        rate = rate if late else self.rate
+        payment, is_new = self.transactions.get_or_create(
+            txid=sighting.txid,
+            defaults={
+                "amount": sighting.amount,
+                "status": sighting.status,
+                "rbf": sighting.replaceable,
+                "rate": rate,
+                "late": late,
+                "first_seen": at,
+                "last_seen": at,
+            },
+        )
+        return is_new or payment.hear(sighting, rate, at)
+
+    def settle(self, at: datetime):
+        """Draws the conclusion from the facts. Paid is final, and causes the delivery once."""
+        statuses = [payment.status for payment in self.transactions.all() if not payment.dropped_at]
+        self.status = max(statuses, default=Status.NOT_STARTED)
+        if self.paid_at is None:
+            self.settlement = self.conclusion(at)
+            if self.settlement == self.Settlement.EXPIRED:
+                self.settlement = self.Settlement.WAITING  # time decides that one, not a column
+            if self.settlement == self.Settlement.PAID:
+                self.paid_at = at
+                Delivery.objects.create(invoice=self, made_at=at)
+        self.save(update_fields=["status", "settlement", "paid_at", "updated_at"])
+
+    # The conclusions
+
+    @property
+    def books(self) -> Books:
+        return Books.of(self.transactions.all(), enough=policy.enough_status(self.total))
+
+    def conclusion(self, at: datetime) -> Settlement:
+        """What the facts amount to at that moment, the strongest first."""
+        books = self.books
+        enough = policy.least_accepted(self.total)
+        if self.paid_at or books.confirmed_value >= enough:
+            return self.Settlement.PAID
+        if books.received_value >= enough:
+            return self.Settlement.CONFIRMING
+        if books.received:
+            return self.Settlement.UNDERPAID
+        if at >= self.expires_at:
+            return self.Settlement.EXPIRED
+        return self.Settlement.WAITING
+
+    @property
+    def missing(self) -> Decimal:
+        """The fiat that has not been seen yet."""
+        return max(self.total - self.books.received_value, Decimal(0))
+
+    @property
+    def outstanding(self) -> int:
+        """The satoshis that are still to be paid, at the quote's rate."""
+        if self.conclusion(self.quoted_at) in (self.Settlement.PAID, self.Settlement.CONFIRMING):
+            return 0
+        return money.to_satoshis(self.missing, self.rate)
+
+    @property
+    def overpaid(self) -> int:
+        """The whole satoshis beyond the total that are confirmed, at the latest payment's rate."""
+        excess = self.books.confirmed_value - self.total
+        rates = [payment.rate for payment in self.transactions.all() if payment.rate]
+        if not rates or excess <= 0:
+            return 0
+        return int(excess * money.SATOSHIS_PER_BITCOIN / rates[-1])
+
+    @property
+    def has_replaceable(self) -> bool:
+        return any(payment.is_replaceable for payment in self.transactions.all())
+
+    @property
+    def has_late(self) -> bool:
+        """Whether a payment came too late for its quote and was valued at the market's rate."""
+        return any(payment.late for payment in self.transactions.all())
+
+    def steps(self) -> list[tuple[str, bool]]:
+        """How far the slowest of the payments is, as steps done and to be done."""
+        statuses = [payment.status for payment in self.transactions.all() if not payment.dropped_at]
+        slowest = Status.CONFIRMED if self.paid_at else min(statuses, default=Status.NOT_STARTED)
+        return [
+            ("Payment seen", slowest >= Status.UNCONFIRMED),
+            ("First confirmation", slowest >= Status.PARTIALLY_CONFIRMED),
+            ("Confirmed", slowest >= Status.CONFIRMED),
+        ]
+
+    def revision(self, at: datetime) -> str:
+        """Changes whenever the invoice page has something new to say."""
+        payments = "".join(payment.mark for payment in self.transactions.all())
+        settlement = self.conclusion(at)
+        asks_anew = settlement == self.Settlement.UNDERPAID and at >= self.expires_at
+        return f"{settlement}-{payments}-{self.due}-{int(asks_anew)}"
+
+    @property
+    def bitcoin_uri(self) -> str:
+        return money.bitcoin_uri(
+            self.reference, self.outstanding, f"{settings.SHOP_NAME} {self.order}"
+        )
+
+
+class InvoiceLineQuerySet(models.QuerySet):
+    def deliverable(self):
+        """Lines whose invoice is paid and whose product has a file to hand over."""
+        return self.filter(
+            invoice__settlement=Invoice.Settlement.PAID, product__file__gt=""
+        ).select_related("product")
+
+
+class InvoiceLine(models.Model):
+    """One product on an invoice, with the title and price of that day."""
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="lines")
+    title = models.CharField(max_length=120)
+    unit_price = models.DecimalField(max_digits=12, decimal_places=2)
+    quantity = models.PositiveSmallIntegerField(default=1)
+
+    objects = InvoiceLineQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["invoice", "product"], name="one_line_per_product"),
+            models.CheckConstraint(
+                condition=models.Q(quantity__gt=0), name="a_line_has_a_quantity"
+            ),
+        ]
+
+    def __str__(self):
+        return f"{self.quantity} × {self.title}"
+
+    @property
+    def amount(self) -> Decimal:
+        return self.unit_price * self.quantity
+
+    @property
+    def is_downloadable(self) -> bool:
+        return bool(self.product.file)
+
+    def get_download_url(self):
+        return reverse("payments:download", args=[self.invoice.key, self.pk])
+
+
+class Delivery(models.Model):
+    """The goods were handed over to the buyer: one row per invoice, ever."""
+
+    invoice = models.OneToOneField(Invoice, on_delete=models.PROTECT, related_name="delivery")
+    made_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+
+    def __str__(self):
+        return f"Delivery of {self.invoice}"

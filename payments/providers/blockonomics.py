@@ -1,0 +1,340 @@
+"""Blockonomics: https://developers.blockonomics.co/reference
+
+The only file that knows Blockonomics' words. `Client` speaks HTTP and knows nothing of invoices;
+`Blockonomics` translates between the client and the shop.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Overdue
+from contextlib import closing
+from decimal import Decimal, InvalidOperation
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import requests
+import urllib3
+from django.conf import settings
+from django.core.cache import cache
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.crypto import constant_time_compare
+
+from payments import addresses, money
+
+from .base import (
+    NotApplicable,
+    PaymentRequest,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnavailable,
+    Sighting,
+)
+
+# Answers are a few hundred bytes; more than this is not an answer.
+MAX_ANSWER_BYTES = 64 * 1024
+CONNECT_SECONDS = 3
+RATE_STEP = Decimal("0.00000001")
+MAX_RATE = Decimal(10) ** 11
+
+# Kept connections save a TLS handshake per purchase; cookies would only tie shoppers together.
+http = requests.Session()
+http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+http.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=20))
+http.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=20))
+
+# The price is asked for here while the request's own thread asks for the address.
+second_caller = ThreadPoolExecutor(max_workers=20, thread_name_prefix="blockonomics")
+
+ADVICE = {
+    1001: "Add a wallet (xpub) to the Blockonomics account.",
+    1002: "Say which wallet: attach it to the store that has this shop's callback URL.",
+    1003: "No store has this shop's callback URL, or the store has no wallet: `manage.py doctor` "
+    "tells which, and prints the URL.",
+    1005: "The Blockonomics account is disabled: see its billing page.",
+    1011: "The Blockonomics account is disabled: see its billing page.",
+    1032: "The account has several stores and none has this shop's callback URL: enter the URL that "
+    "`manage.py doctor` prints in the Blockonomics dashboard, under Stores.",
+}
+GAP_LIMIT_CODES = {1006, 1007, 1008, 1009}
+# Older answers carry no number, only these words.
+CODES_BY_WORDS = {
+    "add an xpub": 1001,
+    "multiple xpub": 1002,
+    "matching xpub": 1003,
+    "gap limit": 1006,
+    "match_callback": 1032,
+}
+
+
+class Client:
+    """HTTP to Blockonomics: every call ends within `timeout` seconds, in JSON or in an error."""
+
+    def __init__(self, base_url: str, api_key: str, timeout: float):
+        self.base_url = base_url
+        self.api_key = api_key
+        self.timeout = timeout
+
+    def new_address(self, match_callback: str) -> str:
+        """A fresh address of the store whose callback URL contains `match_callback`."""
+        answer = self._ask("POST", "/api/new_address", {"match_callback": match_callback})
+        address = answer.get("address")
+        if not isinstance(address, str) or not address:
+            raise ProviderUnavailable(
+                "Blockonomics /api/new_address answered without an address. Try again; if it "
+                "stays so, look at the store's wallet in the Blockonomics dashboard.",
+                "The bitcoin payment service gave us no address to pay to.",
+            )
+        return address
+
+    def price(self, currency: str) -> Decimal:
+        """Units of `currency` for one bitcoin, above zero."""
+        answer = self._ask("GET", "/api/price", {"currency": currency, "crypto": "BTC"})
+        price = answer.get("price")
+        if price is None:
+            raise ProviderRefused(
+                f"Blockonomics /api/price has no price in {currency!r}. Set SHOP_CURRENCY to one "
+                "of the codes at /api/currencies.",
+                f"There is no bitcoin price in {currency} at the moment.",
+            )
+        try:
+            rate = Decimal(price).quantize(RATE_STEP)
+        except (InvalidOperation, TypeError, ValueError):
+            rate = Decimal(0)
+        if isinstance(price, bool) or not (rate.is_finite() and 0 < rate < MAX_RATE):
+            raise ProviderUnavailable(
+                f"Blockonomics /api/price answered {str(price)[:40]!r}, which is no price.",
+                "The bitcoin payment service gave us no usable price.",
+            )
+        return rate
+
+    def stores(self) -> list[dict]:
+        """The account's stores, each with `name`, `http_callback` and `wallets`."""
+        stores = self._ask("GET", "/api/v2/stores", {"wallets": "true"}).get("data")
+        if not isinstance(stores, list) or not all(isinstance(store, dict) for store in stores):
+            raise ProviderUnavailable("Blockonomics /api/v2/stores answered nonsense.")
+        return stores
+
+    def _ask(self, method: str, path: str, params: dict) -> dict:
+        status, body = self._fetch(method, path, params)
+        try:
+            answer = json.loads(body, parse_float=Decimal, parse_int=Decimal, parse_constant=str)
+        except (ValueError, RecursionError):
+            answer = None
+        if status == 200 and isinstance(answer, dict):
+            return answer
+        raise _error(path, status, answer)
+
+    def _fetch(self, method: str, path: str, params: dict) -> tuple[int, bytes]:
+        deadline = time.monotonic() + self.timeout
+        try:
+            # Redirects are not followed: the API key would go wherever they lead.
+            response = http.request(
+                method,
+                self.base_url + path,
+                params=params,
+                headers={"Authorization": f"Bearer {self.api_key}"},
+                timeout=(CONNECT_SECONDS, self.timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+            with closing(response):
+                return response.status_code, _read(response, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise ProviderUnavailable(
+                f"Blockonomics {path} did not answer: {type(error).__name__}. If this goes on, "
+                "check that this server reaches BLOCKONOMICS_URL."
+            ) from error
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """The body, unless it is endless or drips past the deadline."""
+    body = b""
+    while chunk := response.raw.read1(MAX_ANSWER_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise requests.exceptions.ContentDecodingError("the answer is too long")
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the answer is too slow")
+    return body
+
+
+def _error(path: str, status: int, answer) -> ProviderUnavailable | ProviderRefused:
+    code, words = _error_code(answer)
+    said = f"Blockonomics {path} answered {status}: {words or 'nothing readable'}"
+    if status in (401, 403):
+        return ProviderRefused(
+            f"{said}. Check BLOCKONOMICS_API_KEY against the dashboard, under Stores.",
+            "This shop's account with the bitcoin payment service does not work at the moment.",
+        )
+    if code in GAP_LIMIT_CODES:
+        return ProviderRefused(
+            f"{said}. Too many addresses in a row are unpaid: raise the wallet's gap limit in the "
+            "Blockonomics dashboard, in the wallet too, or wait until some are paid.",
+            "Too many open orders are waiting for their payment, so there is no new address to "
+            "pay to.",
+        )
+    if code in ADVICE:
+        return ProviderRefused(
+            f"{said}. {ADVICE[code]}",
+            "This shop's account with the bitcoin payment service is not set up completely.",
+        )
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        return ProviderRefused(said)
+    if status == 200:
+        return ProviderUnavailable(
+            f"Blockonomics {path} answered nonsense.",
+            "The bitcoin payment service answered something that we could not understand.",
+        )
+    return ProviderUnavailable(
+        said, "The bitcoin payment service has trouble of its own at the moment."
+    )
+
+
+def _error_code(answer) -> tuple[int | None, str]:
+    """Number and words of an error; four shapes of answers are in use."""
+    if not isinstance(answer, dict):
+        return None, ""
+    error = answer.get("error")
+    inner = error if isinstance(error, dict) else answer
+    words = inner.get("message") or (error if isinstance(error, str) else "")
+    words = str(words)[:200]
+    number = str(inner.get("code", ""))
+    if re.fullmatch(r"1[0-9]{3}", number, re.ASCII):
+        return int(number), words
+    hits = [code for phrase, code in CODES_BY_WORDS.items() if phrase in words.lower()]
+    return (hits or [None])[0], words
+
+
+class Blockonomics:
+    slug = "blockonomics"
+    label = "Bitcoin"
+
+    def __init__(self):
+        self.client = Client(
+            settings.BLOCKONOMICS_URL,
+            settings.BLOCKONOMICS_API_KEY,
+            settings.BLOCKONOMICS_TIMEOUT.total_seconds(),
+        )
+        self.secrets = settings.BLOCKONOMICS_CALLBACK_SECRETS
+
+    def callback_url(self) -> str:
+        """The URL that belongs into the Blockonomics store, secret included."""
+        path = reverse("payments:callback", args=[self.slug])
+        return f"{settings.SITE_URL}{path}?{urlencode({'secret': self.secrets[0]})}"
+
+    def diagnose(self, currency: str) -> Iterator[tuple[bool, str]]:
+        """What works and what the merchant has to do; asks Blockonomics, uses up no address."""
+        url = self.callback_url()
+        try:
+            stores = self.client.stores()
+            yield True, "Blockonomics accepts the API key."
+            here = [store for store in stores if store.get("http_callback") == url]
+            yield bool(here), f"A store has the callback URL {url}"
+            attached = any(store.get("wallets") for store in here)
+            yield attached, "That store has a wallet attached."
+            yield True, f"One bitcoin costs {self.client.price(currency).normalize():f} {currency}."
+        except ProviderError as error:
+            yield False, str(error)
+
+    def request_payment(self, invoice) -> PaymentRequest:
+        price = second_caller.submit(self.market_rate, invoice.currency)
+        address = self._new_address()
+        try:
+            rate = price.result(timeout=self.client.timeout)
+        except Overdue as error:
+            raise ProviderUnavailable("Blockonomics /api/price did not answer in time.") from error
+        return PaymentRequest(
+            reference=address, asset="BTC", due=money.to_satoshis(invoice.total, rate), rate=rate
+        )
+
+    def market_rate(self, currency: str) -> Decimal:
+        """The price from the cache while it is young enough; each new one is put there."""
+        key = f"blockonomics-price-{currency}"
+        rate = cache.get(key)
+        if rate is None:
+            rate = self.client.price(currency)
+            cache.set(key, rate, settings.PRICE_MAX_AGE.total_seconds())
+        return rate
+
+    def read_callback(self, request: HttpRequest) -> list[Sighting]:
+        """Reads `secret addr status value txid [rbf] [crypto]` from the query."""
+        secret = request.GET.get("secret", "")
+        # Without a configured secret nobody comes in.
+        if not any(constant_time_compare(secret, known) for known in self.secrets):
+            raise PermissionDenied("Wrong or missing callback secret.")
+        words = _single_values(request)
+        status = _whole_number(words, "status", -1, 2)
+        if words.get("crypto", "BTC") != "BTC":
+            raise NotApplicable(f"It is about {words['crypto'][:20]}, not about bitcoin.")
+        if status < 0:
+            raise NotApplicable("Status -1 says nothing about a bitcoin payment.")
+        return [
+            Sighting(
+                reference=self._address(words),
+                txid=self._txid(words),
+                amount=_whole_number(words, "value", 1, money.MAX_SATOSHIS),
+                status=status,
+                replaceable=status == 0 and _whole_number(words, "rbf", 0, 2, default="0") > 0,
+            )
+        ]
+
+    def acknowledge(self, sightings: list[Sighting]) -> HttpResponse:
+        return HttpResponse("ok", content_type="text/plain")
+
+    def redact(self, request: HttpRequest) -> str:
+        query = request.GET.copy()
+        query.pop("secret", None)
+        return query.urlencode()[:2000]
+
+    def socket_url(self, reference: str) -> str:
+        parts = urlsplit(settings.BLOCKONOMICS_URL)
+        scheme = "ws" if parts.scheme == "http" else "wss"
+        return urlunsplit((scheme, parts.netloc, f"{parts.path}/payment/{reference}", "", ""))
+
+    def _new_address(self) -> str:
+        address = self.client.new_address(self.callback_url())
+        if addresses.is_valid(address, settings.BITCOIN_NETWORK):
+            return addresses.normalize(address)
+        if settings.BLOCKONOMICS_TEST_MODE and re.fullmatch(r"1TestBTCAddress\w*", address):
+            return address
+        raise ProviderRefused(
+            f"Blockonomics /api/new_address answered {address[:90]!r}, which is no "
+            f"{settings.BITCOIN_NETWORK} bitcoin address. Compare BITCOIN_NETWORK with the wallet; "
+            "the store may be in test mode.",
+            "The bitcoin payment service gave us an address that we do not trust, so we do not "
+            "show it to you.",
+        )
+
+    def _address(self, words: dict) -> str:
+        address = words.get("addr", "")
+        if not re.fullmatch(r"[0-9A-Za-z]{20,100}", address, re.ASCII):
+            raise BadRequest("addr: a bitcoin address is needed.")
+        return addresses.normalize(address)
+
+    def _txid(self, words: dict) -> str:
+        txid = words.get("txid", "")
+        if re.fullmatch(r"[0-9a-fA-F]{64}", txid, re.ASCII):
+            return txid.lower()
+        # Simulated payments carry words instead of a hash; they must never pay a real order.
+        if settings.BLOCKONOMICS_TEST_MODE and re.fullmatch(r"\w{10,100}", txid, re.ASCII):
+            return txid
+        raise BadRequest("txid: 64 hexadecimal digits are needed.")
+
+
+def _single_values(request: HttpRequest) -> dict[str, str]:
+    repeated = [name for name, values in request.GET.lists() if len(values) > 1]
+    if repeated:
+        raise BadRequest("Each parameter may be given once only.")
+    return request.GET.dict()
+
+
+def _whole_number(words: dict, name: str, least: int, most: int, default: str = "") -> int:
+    text = words.get(name, default)
+    if not re.fullmatch(r"-?[0-9]{1,17}", text, re.ASCII) or not least <= int(text) <= most:
+        raise BadRequest(f"{name}: a whole number from {least} to {most} is needed.")
+    return int(text)

@@ -1,0 +1,26 @@
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+REFUSAL = "The sandbox refuses to start with DEBUG off"
+
+
+class SandboxConfig(AppConfig):
+    name = "sandbox"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self):
+        register(debug_is_on)
+        if not settings.DEBUG:
+            raise ImproperlyConfigured(
+                f"{REFUSAL}: its money is play money. Take it out of INSTALLED_APPS."
+            )
+
+
+def debug_is_on(app_configs, **options):
+    """E001: anybody can make payments up here, so no shop may run it in earnest."""
+    if settings.DEBUG:
+        return []
+    hint = 'Take "sandbox" out of INSTALLED_APPS and point the shop at https://www.blockonomics.co.'
+    return [Error(f"{REFUSAL}.", hint=hint, id="sandbox.E001")]

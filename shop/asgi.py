@@ -1,0 +1,25 @@
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402  the apps must be loaded first
+from django.urls import path  # noqa: E402
+
+from payments.urls import websocket_urlpatterns  # noqa: E402
+
+routes = list(websocket_urlpatterns)
+
+if settings.SANDBOX:
+    from sandbox import engine, routing
+
+    routes.append(path("sandbox/", URLRouter(routing.websocket_urlpatterns)))
+
+application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(routes)})
+
+if settings.SANDBOX:
+    application = engine.with_engine(application)

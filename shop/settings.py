@@ -1,0 +1,223 @@
+"""The settings of the shop, read from the environment; .env.example explains every variable."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dj_database_url
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env()
+env.read_env(os.environ.get("ENV_FILE", str(BASE_DIR / ".env")), recurse=False)
+
+# The site
+
+SECRET_KEY = env.str("SECRET_KEY")
+DEBUG = env.bool("DEBUG", False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", [])
+SITE_URL = env.str("SITE_URL").rstrip("/")
+BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
+
+ROOT_URLCONF = "shop.urls"
+ASGI_APPLICATION = "shop.asgi.application"
+WSGI_APPLICATION = "shop.wsgi.application"
+
+# Where things are kept
+
+DATA_DIR = BASE_DIR / env.str("DATA_DIR", "var")
+MEDIA_ROOT = DATA_DIR / "media"
+MEDIA_URL = "/media/"
+STATIC_ROOT = DATA_DIR / "static"
+STATIC_URL = "/static/"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # What is sold. No public URL leads here: payments.views.download is the shoppers' way.
+    "goods": {
+        "BACKEND": "payments.goods.GoodsStorage",
+        "OPTIONS": {"location": DATA_DIR / "goods"},
+    },
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASE_URL = env.str("DATABASE_URL", "") or f"sqlite:///{DATA_DIR / 'shop.sqlite3'}"
+DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Writers queue instead of failing with "database is locked", and a commit survives a power cut.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    # Under ASGI each request has a thread of its own: only a pool keeps connections alive.
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10}
+
+REDIS_URL = env.str("REDIS_URL", "")
+if REDIS_URL:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+        }
+    }
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        }
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CHANNEL_LAYERS = {"default": {"BACKEND": "payments.live.MemoryChannelLayer"}}
+
+# The shop
+
+SHOP_NAME = env.str("SHOP_NAME", "Bitcoin Shop")
+SHOP_CURRENCY = env.str("SHOP_CURRENCY", "USD").upper()
+EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
+vars().update({name: value for name, value in EMAIL_CONFIG.items() if name.startswith("EMAIL_")})
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "shop@example.com")
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", "UTC")
+USE_I18N = True
+USE_TZ = True
+
+# Blockonomics
+
+BLOCKONOMICS_API_KEY = env.str("BLOCKONOMICS_API_KEY", "").strip()
+BLOCKONOMICS_URL = env.str("BLOCKONOMICS_URL", "https://www.blockonomics.co").rstrip("/")
+BLOCKONOMICS_CALLBACK_SECRETS = [
+    secret.strip() for secret in env.list("BLOCKONOMICS_CALLBACK_SECRET", []) if secret.strip()
+]
+BITCOIN_NETWORK = env.str("BITCOIN_NETWORK", "main")
+BLOCKONOMICS_TEST_MODE = env.bool("BLOCKONOMICS_TEST_MODE", False)
+BLOCKONOMICS_TIMEOUT = timedelta(seconds=env.float("BLOCKONOMICS_TIMEOUT", 8))
+PRICE_MAX_AGE = timedelta(seconds=env.int("PRICE_MAX_AGE", 60))
+
+# The rules of money
+
+QUOTE_LIFETIME = timedelta(minutes=env.int("QUOTE_MINUTES", 15))
+QUOTE_GRACE = timedelta(seconds=env.int("QUOTE_GRACE", 60))
+UNDERPAYMENT_TOLERANCE = env.decimal("UNDERPAYMENT_TOLERANCE", 0)
+CONFIRMATION_POLICY = env.str("CONFIRMATION_POLICY", "0-: 2")
+
+# The sandbox
+
+SANDBOX = env.bool("SANDBOX", False)
+SANDBOX_BLOCK_SECONDS = env.int("SANDBOX_BLOCK_SECONDS", 60)
+SANDBOX_API_KEYS = [BLOCKONOMICS_API_KEY]
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "payments",
+]
+if SANDBOX:
+    INSTALLED_APPS += ["sandbox", "demo"]
+
+MIDDLEWARE = [
+    "shop.middleware.security_headers",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "shop.middleware.PlainErrors",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "shop.context.shop",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# What may be loaded, from where: everything is our own, but for the payment service's socket.
+
+_site, _service = urlsplit(SITE_URL), urlsplit(BLOCKONOMICS_URL)
+_sockets = {
+    f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}" for url in (_site, _service)
+}
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "media-src 'self'",
+        f"connect-src 'self' {' '.join(sorted(_sockets))}",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ]
+)
+
+# HTTPS, as soon as the site's address says so
+
+_is_https = SITE_URL.startswith("https://")
+SECURE_SSL_REDIRECT = _is_https
+SECURE_HSTS_SECONDS = 63_072_000 if _is_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _is_https
+SECURE_HSTS_PRELOAD = _is_https
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+X_FRAME_OPTIONS = "DENY"
+if BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# No form here carries more; pictures and goods are uploaded as files, which do not count.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"no_secrets": {"()": "shop.logs.NoSecrets"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["no_secrets"],
+        }
+    },
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    # Django brings handlers of its own, which would write each line a second time, unfiltered.
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}

@@ -1,0 +1,127 @@
+// Keeps an open invoice page true to what the server knows. It knows no rule of money: it listens
+// for hints, asks the status door, and loads the page again when the server has news.
+
+const page = document.querySelector("[data-invoice]");
+const { revision, statusUrl, nudgePath, socketUrl } = page.dataset;
+const networkStatus = Number(page.dataset.status);
+
+const SECOND = 1000;
+const POLL_WITH_SOCKET = 60 * SECOND;
+const POLL_WITHOUT_SOCKET = 10 * SECOND;
+const LONGEST_BACK_OFF = 30 * SECOND;
+// A hint from the network may come before the server knows: it is asked again after these.
+const ASK_AFTER_HINT = [0, 1, 2, 4, 8, 16].map((seconds) => seconds * SECOND);
+
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+
+/** Asks the server; if it has news, the page is loaded again, once for each news. */
+async function look() {
+  let answer;
+  try {
+    const response = await fetch(statusUrl, { cache: "no-store" });
+    if (!response.ok) return false;
+    answer = await response.json();
+  } catch {
+    return false; // offline, or the server restarts: the next look will do
+  }
+  if (answer.revision === revision) return false;
+  if (sessionStorage.getItem(statusUrl) === answer.revision) return false;
+  sessionStorage.setItem(statusUrl, answer.revision);
+  location.reload();
+  return true;
+}
+
+if (sessionStorage.getItem(statusUrl) === revision) sessionStorage.removeItem(statusUrl);
+
+let hinted = false;
+
+/** The network has something new: the server will have it as well, within moments. */
+async function lookUntilNews() {
+  if (hinted) return;
+  hinted = true;
+  for (const time of ASK_AFTER_HINT) {
+    await pause(time);
+    if (await look()) return;
+  }
+  hinted = false;
+}
+
+const openSockets = new Set();
+
+/** Keeps a socket open: again after 1, 2, 4 … 30 seconds, with some chance mixed in. */
+function listen(url, onMessage, failures = 0) {
+  let socket;
+  try {
+    socket = new WebSocket(url);
+  } catch {
+    return; // blocked by the browser: polling goes on
+  }
+  socket.onopen = () => {
+    failures = 0;
+    openSockets.add(url);
+    look(); // for what happened while nobody listened
+  };
+  socket.onmessage = (event) => onMessage(event.data);
+  socket.onclose = () => {
+    openSockets.delete(url);
+    const backOff = Math.min(LONGEST_BACK_OFF, SECOND * 2 ** failures);
+    setTimeout(() => listen(url, onMessage, failures + 1), backOff * (0.5 + Math.random()));
+  };
+}
+
+/** What Blockonomics says of the address; its word is a hint only. */
+function hear(message) {
+  let payment;
+  try {
+    payment = JSON.parse(message);
+  } catch {
+    return;
+  }
+  if (Number.isInteger(payment?.status) && payment.status > networkStatus) lookUntilNews();
+}
+
+function keepAsking() {
+  setTimeout(
+    async () => {
+      if (!document.hidden) await look();
+      keepAsking();
+    },
+    openSockets.size ? POLL_WITH_SOCKET : POLL_WITHOUT_SOCKET,
+  );
+}
+
+/** Counts down by this page's own clock: the visitor's may be wrong. */
+function countDown(place, end) {
+  const left = Math.ceil((end - Date.now()) / SECOND);
+  if (left <= 0) {
+    look();
+    return;
+  }
+  const minutes = Math.floor(left / 60);
+  place.textContent = `for ${minutes}:${String(left % 60).padStart(2, "0")} more`;
+  setTimeout(() => countDown(place, end), SECOND);
+}
+
+function offerCopying(button) {
+  if (!navigator.clipboard) return;
+  const words = button.innerHTML;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.innerHTML = words), 2 * SECOND);
+  });
+}
+
+document.querySelectorAll("[data-copy]").forEach(offerCopying);
+const countdown = page.querySelector("[data-countdown]");
+if (countdown) countDown(countdown, Date.now() + page.dataset.secondsLeft * SECOND);
+
+listen(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${nudgePath}`, look);
+if (socketUrl) listen(socketUrl, hear);
+keepAsking();
+
+// A sleeping tab wakes, the network is back, the page comes out of the back-forward cache.
+document.addEventListener("visibilitychange", () => document.hidden || look());
+addEventListener("online", look);
+addEventListener("pageshow", (event) => event.persisted && look());

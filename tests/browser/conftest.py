@@ -1,0 +1,64 @@
+"""A real Chromium before a real server."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.live import Demo
+
+from . import chromium
+
+# Chromium's own calls home would only fail here, and slow the tests down.
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+
+
+def pytest_collection_modifyitems(items):
+    """All browser tests on one worker: one server, one browser at a time."""
+    for item in items:
+        if "tests/browser" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory):
+    with Demo(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
+
+
+@pytest.fixture(autouse=True)
+def an_honest_sandbox(shop):
+    yield
+    shop.control("reset")
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.find(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chrome, shop, request):
+    """Opens a browser window of its own: visit(width=390, javascript=False)."""
+    contexts, complaints = [], []
+
+    def visit(width=1280, javascript=True, **options):
+        context = chrome.new_context(
+            base_url=shop.url,
+            viewport={"width": width, "height": 844 if width < 600 else 900},
+            java_script_enabled=javascript,
+            **options,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        context.on("console", lambda message: complaints.append(message.text))
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    # Whatever the browser had to complain about, a forbidden script or style among it.
+    assert [text for text in complaints if "Content Security Policy" in text] == []
+    assert [text for text in complaints if "Error" in text and "WebSocket" not in text] == []

@@ -1,0 +1,167 @@
+"""How an open invoice page keeps itself true: it listens, it asks, it never loops."""
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def invoice(shop):
+    return shop.buy("singing-bowl")
+
+
+@pytest.fixture
+def pay(shop, invoice):
+    def pay(**more):
+        status = shop.status(invoice)
+        return shop.control("pay", address=status["address"], value=status["due"], **more)
+
+    return pay
+
+
+def count(page, event, matching):
+    """A list that grows with each such event of the page."""
+    seen = []
+    page.on(event, lambda thing: seen.append(thing) if matching(thing) else None)
+    return seen
+
+
+def loads_of(page):
+    return count(page, "framenavigated", lambda frame: frame == page.main_frame)
+
+
+def questions_of(page):
+    return count(page, "request", lambda request: request.url.endswith("/status/"))
+
+
+def wait_for(page, what, number):
+    for _ in range(200):
+        if len(what) >= number:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{len(what)} of {number} after 10 seconds")
+
+
+def test_a_hint_before_the_server_knows_loads_nothing(visit, shop, invoice, pay):
+    shop.control("settings", callbacks="off")
+    page = visit()
+    page.goto(invoice)
+    loads, questions = loads_of(page), questions_of(page)
+
+    pay()
+
+    wait_for(page, questions, 4)  # asked again and again, with growing pauses
+    assert loads == []
+    assert shop.status(invoice)["status"] == -1
+    expect(page.locator("#address")).to_be_visible()
+
+
+def test_each_news_loads_the_page_once(visit, shop, invoice, pay):
+    page = visit()
+    page.goto(invoice)
+    loads = loads_of(page)
+
+    pay()
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    assert len(loads) == 1
+    shop.control("mine", blocks=1)
+    expect(page.locator(".steps .done")).to_have_count(2)
+    assert len(loads) == 2
+    shop.control("mine", blocks=1)
+    expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible()
+    assert len(loads) == 3
+
+
+def test_where_sockets_are_blocked_the_page_asks_by_itself(visit, shop, invoice, pay):
+    page = visit()
+    page.route_web_socket("**/*", lambda socket: socket.close())
+    page.clock.install()
+    page.goto(invoice)
+    pay()
+    shop.wait_until(invoice, status=0)
+
+    page.clock.fast_forward(11_000)
+
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+
+
+def test_a_lost_connection_is_made_again(visit, shop, invoice, pay):
+    page = visit()
+    opened = count(page, "websocket", lambda socket: "/ws/invoices/" in socket.url)
+    sockets = []
+
+    def keep(socket):
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page.route_web_socket("**/ws/invoices/*/", keep)
+    page.goto(invoice)
+    wait_for(page, sockets, 1)
+
+    sockets[0].close()
+
+    wait_for(page, sockets, 2)
+    pay()
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    assert opened is not None
+
+
+def test_a_waking_tab_looks_again(visit, shop, invoice, pay):
+    page = visit()
+    page.route_web_socket("**/*", lambda socket: socket.close())
+    page.goto(invoice)
+    pay()
+    shop.wait_until(invoice, status=0)
+
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+
+
+def test_at_the_end_of_the_quote_the_page_says_so(visit, shop, invoice):
+    page = visit()
+    page.clock.install()
+    page.goto(invoice)
+    questions = questions_of(page)
+    expect(page.locator("[data-countdown]")).to_contain_text("for 14:5")
+
+    page.clock.fast_forward("15:01")
+
+    wait_for(page, questions, 1)
+
+
+def test_an_answer_that_never_fits_does_not_make_it_loop(visit, shop, invoice):
+    page = visit()
+    page.route("**/status/", lambda route: route.fulfill(json={"revision": "never the page's own"}))
+    page.clock.install()
+    page.goto(invoice)
+    loads, questions = loads_of(page), questions_of(page)
+
+    for _ in range(5):
+        page.clock.fast_forward(60_000)
+        page.wait_for_timeout(100)
+
+    wait_for(page, questions, 3)
+    assert len(loads) <= 1
+
+
+def test_address_and_amount_are_copied(visit, shop, invoice):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.goto(invoice)
+
+    for name in ("address", "amount"):
+        page.get_by_role("button", name=f"the {name}").click()
+
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == page.locator(f"#{name}").inner_text()
+
+
+def test_nothing_comes_from_elsewhere(visit, shop, invoice):
+    page = visit()
+    urls = []
+    page.on("request", lambda request: urls.append(request.url))
+    page.on("websocket", lambda socket: urls.append(socket.url.replace("ws://", "http://")))
+
+    for path in ("/", "/products/himalaya-at-dawn/", "/basket/", invoice, "/sandbox/"):
+        page.goto(path)
+
+    assert [url for url in urls if not url.startswith((shop.url, "data:"))] == []

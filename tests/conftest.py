@@ -1,0 +1,141 @@
+import itertools
+import json
+import re
+from decimal import Decimal
+
+import pytest
+import responses
+from django.conf import settings
+from django.core.cache import cache
+from django.core.files.base import ContentFile
+from django.db import connection
+from embit import bip32, script
+from embit.networks import NETWORKS
+
+from payments import providers
+from payments.goods import GoodsStorage
+from payments.models import Invoice, Line, Product
+
+SERVICE = "http://127.0.0.1:8000/sandbox"
+RATE = Decimal("100000")
+SECRET = "demo-callback-secret"
+KEY = bip32.HDKey.from_seed(b"0123456789abcdef").derive("m/84h/1h/0h").to_public()
+
+
+def address(index: int) -> str:
+    """A valid address of the test network."""
+    return script.p2wpkh(KEY.derive([0, index])).address(NETWORKS["test"])
+
+
+def txid(number: int) -> str:
+    return f"{number:064x}"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
+    """SQLite in a file, as in the shop: threads queue for it, which in memory they cannot."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def a_clean_cache():
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def goods_of_its_own(settings, monkeypatch, tmp_path):
+    """Pictures and goods of one test are no other test's."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    goods = GoodsStorage(location=tmp_path / "goods")
+    monkeypatch.setattr(Product._meta.get_field("file"), "storage", goods)
+
+
+@pytest.fixture
+def provider():
+    return providers.get("blockonomics")
+
+
+@pytest.fixture
+def service():
+    """Blockonomics at the wire: a new address for each call, one bitcoin for 100,000 USD.
+
+    Tests set `answers["new_address"]` or `answers["price"]` to (status, body) or to an exception.
+    """
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        addresses = (address(index) for index in itertools.count())
+        wire.answers = {}
+
+        def answering(call, usual):
+            def answer(request):
+                given = wire.answers.get(call) or (200, usual())
+                if isinstance(given, Exception):
+                    raise given
+                return given[0], {}, given[1]
+
+            return answer
+
+        new_address = answering("new_address", lambda: json.dumps({"address": next(addresses)}))
+        price = answering("price", lambda: json.dumps({"price": int(RATE)}))
+        wire.add_callback("POST", re.compile(f"{SERVICE}/api/new_address.*"), new_address)
+        wire.add_callback("GET", re.compile(f"{SERVICE}/api/price.*"), price)
+        yield wire
+
+
+@pytest.fixture
+def make_product(db):
+    def make(title="Mountain", price="10.00", file=b"a mountain, full size", **fields):
+        number = Product.objects.count() + 1
+        product = Product(title=title, slug=f"product-{number}", price=Decimal(price), **fields)
+        if file is not None:
+            product.file.save(f"goods-{number}.txt", ContentFile(file), save=False)
+        product.save()
+        return product
+
+    return make
+
+
+@pytest.fixture
+def product(make_product):
+    return make_product()
+
+
+@pytest.fixture
+def make_invoice(make_product, provider, service):
+    """An open invoice: 10 USD at 100,000 USD for one bitcoin, which is 10,000 satoshis."""
+
+    def make(price="10.00", quantity=1, **fields):
+        lines = [Line(make_product(price=price), quantity)]
+        invoice = Invoice.objects.create_for(lines, provider)
+        for name, value in fields.items():
+            setattr(invoice, name, value)
+        invoice.save()
+        return invoice
+
+    return make
+
+
+@pytest.fixture
+def invoice(make_invoice):
+    return make_invoice()
+
+
+@pytest.fixture
+def call_back(client):
+    """What Blockonomics does: a GET on the callback URL; returns the response."""
+
+    def call(invoice=None, number=1, status=2, value=None, secret=SECRET, **more):
+        query = {
+            "secret": secret,
+            "addr": invoice.reference if invoice else address(9_999),
+            "status": status,
+            "value": invoice.due if invoice and value is None else value or 10_000,
+            "txid": txid(number),
+            **more,
+        }
+        query = {name: given for name, given in query.items() if given is not None}
+        return client.get("/payments/callback/blockonomics", query)
+
+    return call

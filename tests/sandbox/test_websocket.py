@@ -1,0 +1,179 @@
+"""The payment WebSocket: who listens to an address hears of its newest transaction."""
+
+import pytest
+from channels.db import database_sync_to_async
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+
+from sandbox import chain, conf, consumers, keys
+from sandbox.models import Settings
+from sandbox.routing import websocket_urlpatterns
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADDRESS = keys.address_at(conf.TEST_KEY, 0)
+
+
+class Listener:
+    """A socket at /payment/<addr>."""
+
+    def __init__(self, path):
+        self.socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
+
+    async def __aenter__(self):
+        self.connected, _ = await self.socket.connect()
+        return self
+
+    async def __aexit__(self, *error):
+        await self.socket.disconnect()
+
+    async def hear(self):
+        return await self.socket.receive_json_from()
+
+    async def silence(self):
+        return await self.socket.receive_nothing(timeout=0.05)
+
+
+def listen(path=f"/payment/{ADDRESS}"):
+    return Listener(path)
+
+
+pay, mine, replace, drop = (
+    database_sync_to_async(verb) for verb in (chain.pay, chain.mine, chain.replace, chain.drop)
+)
+
+
+@database_sync_to_async
+def change(**values):
+    row = Settings.objects.current()
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.save()
+
+
+@pytest.mark.parametrize("path", ["/payment/{}", "/payment/{}/", "/sandbox/payment/{}"])
+async def test_every_status_is_told_as_it_comes(path):
+    async with listen(path.format(ADDRESS)) as socket:
+        payment = await pay([(ADDRESS, 1234)])
+        frames = [await socket.hear()]
+        await mine(2)
+        frames += [await socket.hear(), await socket.hear()]
+        await mine(1)
+
+        assert frames == [
+            {
+                "status": status,
+                "timestamp": int(payment.seen_at.timestamp()),
+                "value": 1234,
+                "txid": payment.txid,
+            }
+            for status in (0, 1, 2)
+        ]
+        assert await socket.silence()
+
+
+async def test_who_comes_late_hears_the_newest_transaction_at_once():
+    await pay([(ADDRESS, 1)])
+    newest = await pay([(ADDRESS, 2), (ADDRESS, 3)])
+    await mine(1)
+
+    async with listen() as socket:
+        frame = await socket.hear()
+
+        assert (frame["txid"], frame["value"], frame["status"]) == (newest.txid, 5, 1)
+        assert await socket.silence()
+
+
+async def test_a_transaction_that_is_gone_is_not_told_again():
+    payment = await pay([(ADDRESS, 1)])
+    await drop(payment.txid)
+
+    async with listen() as socket:
+        assert await socket.silence()
+
+
+async def test_only_the_newest_transaction_is_followed():
+    async with listen() as socket:
+        await pay([(ADDRESS, 1)])
+        await socket.hear()
+        newest = await pay([(ADDRESS, 2)])
+        await socket.hear()
+        await mine(1)
+
+        frame = await socket.hear()
+        assert (frame["txid"], frame["status"]) == (newest.txid, 1)
+        assert await socket.silence()
+
+
+async def test_a_replacement_is_a_new_transaction():
+    async with listen() as socket:
+        old = await pay([(ADDRESS, 2)])
+        await socket.hear()
+        new = await replace(old.txid)
+
+        frame = await socket.hear()
+        assert (frame["txid"], frame["status"]) == (new.txid, 0)
+
+
+async def test_others_addresses_are_not_heard():
+    async with listen() as socket:
+        await pay([(chain.CUSTOMER, 1)])
+
+        assert await socket.silence()
+
+
+@pytest.mark.parametrize(
+    "path", ["/payment/nonsense", "/payment/%C3%A4%20%00!", "/payment/" + "x" * 500]
+)
+async def test_a_nonsense_address_stays_silent(path):
+    async with listen(path) as socket:
+        assert socket.connected
+        assert await socket.silence()
+
+
+async def test_capitals_listen_to_the_same_address():
+    await pay([(ADDRESS, 1)])
+
+    async with listen(f"/payment/{ADDRESS.upper()}") as socket:
+        assert (await socket.hear())["value"] == 1
+
+
+async def test_the_txid_can_be_left_out():
+    await change(websocket="no_txid")
+    await pay([(ADDRESS, 1)])
+
+    async with listen() as socket:
+        assert set(await socket.hear()) == {"status", "timestamp", "value"}
+
+
+async def test_an_error_can_be_told():
+    await change(websocket="error_msg")
+
+    async with listen() as socket:
+        assert "expired" in (await socket.hear())["error_msg"]
+
+
+async def test_connections_can_be_refused():
+    await change(websocket="refuse")
+    socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), f"/payment/{ADDRESS}")
+
+    assert (await socket.connect())[0] is False
+
+
+def test_names_of_groups_fit_every_layer():
+    for address in (ADDRESS, "ä !", "x" * 500):
+        name = consumers.group_of(address)
+        assert len(name) < 100
+        assert name.replace(".", "").isalnum()
+        assert name.isascii()
+
+
+def test_a_layer_that_fails_costs_no_payment(monkeypatch, caplog):
+    def broken():
+        raise ConnectionError("no layer")
+
+    monkeypatch.setattr("sandbox.consumers.get_channel_layer", broken)
+
+    chain.pay([(ADDRESS, 1)])
+
+    assert "no layer" in caplog.text

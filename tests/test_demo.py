@@ -1,0 +1,42 @@
+"""`make demo`: one process that starts again where it was, and ends cleanly."""
+
+import pytest
+import requests
+
+from tests.live import Demo
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def test_it_keeps_its_data_and_ends_cleanly(tmp_path):
+    demo = Demo(tmp_path)
+    demo.start()
+    invoice = demo.buy("singing-bowl")
+    status = demo.status(invoice)
+    demo.control("pay", address=status["address"], value=status["due"])
+    demo.wait_until(invoice, status=0)
+
+    assert demo.stop() == 0
+    for line in ("The shop", "The desk", "merchant / merchant", "The sandbox"):
+        assert line in demo.output
+    assert "Traceback" not in demo.output
+
+    with demo:
+        assert demo.status(invoice) == demo.status(invoice) | {"status": 0}
+        demo.control("mine", blocks=2)
+        demo.wait_until(invoice, settlement="paid")
+        shelf = requests.get(demo.url, timeout=30).text
+        assert shelf.count('class="card"') == 6
+        assert "Making" not in demo.output
+
+
+def test_its_log_holds_no_secret(tmp_path):
+    with Demo(tmp_path) as demo:
+        invoice = demo.buy("singing-bowl")
+        demo.control("pay", address=demo.status(invoice)["address"], value=1_000)
+        demo.wait_until(invoice, settlement="underpaid")
+        for query in ("secret=demo-callback-secret&addr=x", "secret=a-wrong-secret"):
+            requests.get(f"{demo.url}/payments/callback/blockonomics?{query}", timeout=30)
+
+    for secret in ("demo-callback-secret", "demo-api-key", "a-wrong-secret"):
+        assert secret not in demo.output

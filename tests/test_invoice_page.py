@@ -1,0 +1,234 @@
+"""The invoice page and its status door."""
+
+import io
+import json
+import re
+from datetime import timedelta
+from urllib.parse import unquote
+
+import pytest
+import time_machine
+import zxingcpp
+from PIL import Image, ImageDraw
+
+from payments.models import Invoice
+
+from .conftest import txid
+
+
+@pytest.fixture
+def page(client, invoice):
+    def page(suffix=""):
+        return client.get(f"/payments/invoice/{invoice.key}/{suffix}")
+
+    return page
+
+
+def read_qr_code(html):
+    """Draws the page's SVG as a picture and reads it as a phone would."""
+    svg = re.search(r"<svg.*?</svg>", html, re.DOTALL)[0]
+    size = int(re.search(r'viewBox="0 0 (\d+)', svg)[1])
+    picture = Image.new("L", (size * 8, size * 8), 255)
+    pen = ImageDraw.Draw(picture)
+    x = y = 0
+    path = re.search(r'stroke="#000"[^>]* d="([^"]+)"|d="([^"]+)"[^>]* stroke="#000"', svg)
+    for command, arguments in re.findall(r"([MmhH])([-\d. ]+)", path[1] or path[2]):
+        numbers = [float(number) for number in re.findall(r"-?\d*\.?\d+", arguments)]
+        if command == "M":
+            x, y = numbers
+        elif command == "m":
+            x, y = x + numbers[0], y + numbers[1]
+        else:
+            pen.rectangle([x * 8, (y - 0.5) * 8, (x + numbers[0]) * 8 - 1, (y + 0.5) * 8 - 1], 0)
+            x += numbers[0]
+    return zxingcpp.read_barcodes(picture)[0].text
+
+
+def test_a_waiting_page_says_what_to_do(page, invoice):
+    html = page().content.decode()
+
+    assert "Pay 10.00" in html
+    assert "0.00010000" in html
+    assert invoice.reference in html
+    assert "100,000.00" in html
+    assert f'href="{invoice.bitcoin_uri.replace("&", "&amp;")}"' in html
+    assert invoice.order in html
+
+
+def test_the_qr_code_holds_address_amount_and_label(page, invoice):
+    uri = read_qr_code(page().content.decode())
+
+    assert uri == invoice.bitcoin_uri
+    assert uri.startswith(f"bitcoin:{invoice.reference}?amount=0.00010000&label=")
+    assert unquote(uri).endswith(f"Himalaya Prints {invoice.order}")
+
+
+def test_an_underpaid_page_asks_for_the_rest(page, invoice, call_back):
+    call_back(invoice, value=2_500)
+
+    html = page().content.decode()
+
+    assert "Something is still missing" in html
+    assert "0.00007500" in html
+    assert read_qr_code(html).startswith(f"bitcoin:{invoice.reference}?amount=0.00007500&")
+
+
+def test_a_confirming_page_shows_the_steps_and_the_transaction(page, invoice, call_back):
+    call_back(invoice, status=1)
+
+    html = page().content.decode()
+
+    assert re.findall(r'<li class="done">([^<]+)<', html) == ["Payment seen", "First confirmation"]
+    assert txid(1) in html
+    assert "<svg" not in html
+
+
+def test_a_paid_page_hands_over_the_goods(page, invoice, call_back):
+    call_back(invoice)
+
+    html = page().content.decode()
+
+    line = invoice.lines.get()
+    assert "Paid. Thank you!" in html
+    assert f'href="/payments/invoice/{invoice.key}/download/{line.pk}/"' in html
+    assert f'href="/payments/invoice/{invoice.key}/receipt/"' in html
+    assert "invoice.js" not in html
+
+
+def test_before_it_is_paid_no_goods_are_offered(page, invoice, call_back):
+    for status in (0, 1):
+        call_back(invoice, status=status)
+
+        assert "/download/" not in page().content.decode()
+
+
+def test_an_expired_page_offers_a_new_price_and_nothing_to_pay(page, invoice):
+    with time_machine.travel(invoice.expires_at, tick=False):
+        html = page().content.decode()
+
+    assert "Get a new price" in html
+    assert "Have you paid already?" in html
+    assert "<svg" not in html
+    assert "bitcoin:" not in html
+
+
+def test_replaceable_late_and_overpaid_are_told_in_plain_words(page, invoice, call_back):
+    call_back(invoice, status=0, rbf=1)
+    assert "marked as replaceable" in page().content.decode()
+
+    with time_machine.travel(invoice.expires_at + timedelta(hours=1), tick=False):
+        call_back(invoice, number=2)
+        html = page().content.decode()
+    assert "after the price had run out" in html
+
+    call_back(invoice, number=1, status=2)
+    assert "0.00010000 BTC more than was asked for" in page().content.decode()
+
+
+def test_without_javascript_the_page_refreshes_itself_until_it_is_paid(page, invoice, call_back):
+    refresh = '<noscript><meta http-equiv="refresh" content="30"></noscript>'
+    assert refresh in page().content.decode()
+
+    call_back(invoice)
+
+    assert refresh not in page().content.decode()
+
+
+def test_the_page_knows_where_to_listen(page, invoice):
+    html = page().content.decode()
+
+    assert f'data-socket-url="ws://127.0.0.1:8000/sandbox/payment/{invoice.reference}"' in html
+    assert f'data-nudge-path="/ws/invoices/{invoice.key}/"' in html
+    assert f'data-status-url="/payments/invoice/{invoice.key}/status/"' in html
+
+
+def test_page_and_status_door_tell_the_same_revision(page, invoice, call_back):
+    for status in (None, 0, 1, 2):
+        if status is not None:
+            call_back(invoice, status=status)
+
+        html, answer = page().content.decode(), page("status/").json()
+
+        assert f'data-revision="{answer["revision"]}"' in html
+        assert f'data-status="{answer["status"]}"' in html
+
+
+def test_the_status_door_tells_the_facts(page, invoice, call_back):
+    call_back(invoice, value=4_000, status=2)
+    call_back(invoice, value=1_000, status=0, number=2)
+
+    answer = page("status/").json()
+
+    assert answer["status"] == 2
+    assert answer["settlement"] == "underpaid"
+    assert (answer["due"], answer["outstanding"]) == (10_000, 5_000)
+    assert (answer["received"], answer["confirmed"]) == (5_000, 4_000)
+    assert (answer["total"], answer["currency"], answer["rate"]) == ("10.00", "USD", "1E+5")
+    assert answer["expires_at"] == invoice.expires_at.isoformat()
+    assert answer["paid_at"] is None
+
+
+def test_expiry_is_a_conclusion_and_no_job(page, invoice):
+    with time_machine.travel(invoice.expires_at, tick=False):
+        assert page("status/").json()["settlement"] == "expired"
+
+    assert Invoice.objects.get().settlement == "waiting"
+
+
+@pytest.mark.parametrize("suffix", ["", "status/"])
+def test_the_page_is_never_cached_and_never_writes(page, suffix, django_assert_max_num_queries):
+    with django_assert_max_num_queries(6) as queries:
+        response = page(suffix)
+
+    assert "no-store" in response["Cache-Control"]
+    assert all(query["sql"].startswith("SELECT") for query in queries)
+
+
+def test_the_pages_queries_do_not_grow_with_its_transactions(
+    page, invoice, call_back, django_assert_num_queries
+):
+    call_back(invoice, value=1)
+    with django_assert_num_queries(4):
+        page()
+    for number in range(2, 12):
+        call_back(invoice, value=1, number=number)
+
+    with django_assert_num_queries(4):
+        page()
+
+
+def test_the_page_must_not_be_found_by_search_engines(page):
+    assert '<meta name="robots" content="noindex">' in page().content.decode()
+
+
+def test_the_demo_wallet_is_offered_in_the_demo_only(page, settings):
+    assert "/sandbox/?uri=bitcoin%3A" in page().content.decode()
+
+    settings.SANDBOX = False
+
+    assert "demo wallet" not in page().content.decode()
+
+
+@pytest.mark.parametrize("suffix", ["", "status/", "receipt/"])
+def test_the_page_is_only_read(client, invoice, suffix):
+    assert client.post(f"/payments/invoice/{invoice.key}/{suffix}").status_code == 405
+
+
+def test_the_receipt_is_there_once_it_is_paid(page, invoice, call_back):
+    assert page("receipt/").status_code == 404
+
+    call_back(invoice, value=12_345)
+    html = page("receipt/").content.decode()
+
+    assert invoice.order in html
+    assert "0.00012345 BTC" in html
+    assert "12.35" in html  # worth 12.345 USD
+    assert txid(1) in html
+    assert invoice.reference in html
+
+
+def test_status_answers_are_json(page):
+    response = page("status/")
+
+    assert response["Content-Type"] == "application/json"
+    assert json.load(io.BytesIO(response.content))
