@@ -29,9 +29,12 @@ class Basket:
         self.session.pop("basket", None)
 
     def lines(self) -> list[Line]:
-        """What is in it and still on sale, at today's prices."""
+        """What is in it, at today's prices; what is no longer on sale is forgotten."""
         products = Product.objects.on_sale().filter(pk__in=self.quantities).order_by("title")
-        return [Line(product, self.quantities[str(product.pk)]) for product in products]
+        lines = [Line(product, self.quantities[str(product.pk)]) for product in products]
+        if len(lines) < len(self.quantities):
+            self.session["basket"] = {str(line.product.pk): line.quantity for line in lines}
+        return lines
 
     @property
     def count(self) -> int:

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from django.conf import settings
 
+AMOUNT = r"[0-9]{1,12}(?:\.[0-9]{1,8})?"
+
 UNCONFIRMED, PARTIALLY_CONFIRMED, CONFIRMED = 0, 1, 2
 
 
@@ -13,17 +15,18 @@ def parse_confirmation_policy(text: str) -> list[tuple[Decimal, int]]:
 
     The ranges begin at 0, follow each other without a gap, and the last one has no end.
     """
-    steps, expected = [], Decimal(0)
+    steps, start = [], Decimal(0)
     for part in text.split(","):
-        match = re.fullmatch(r"([0-9.]+)-([0-9.]*): *([012])", part.strip(), re.ASCII)
-        if match is None or expected is None or Decimal(match[1]) != expected:
+        match = re.fullmatch(rf"({AMOUNT})-({AMOUNT})?: *([012])", part.strip(), re.ASCII)
+        end = Decimal(match[2]) if match and match[2] else None
+        if not match or Decimal(match[1]) != start or (end is not None and end <= start):
             raise ValueError(
                 f'CONFIRMATION_POLICY: cannot read "{part.strip()}". Write it like '
                 '"0-20: 1, 20-: 2": from 0 on, without gaps, each range with a status 0, 1 or 2.'
             )
-        steps.append((Decimal(match[1]), int(match[3])))
-        expected = Decimal(match[2]) if match[2] else None
-    if expected is not None:
+        steps.append((start, int(match[3])))
+        start = end
+    if start is not None:
         raise ValueError('CONFIRMATION_POLICY: the last range has no end, as in "20-: 2".')
     return steps
 

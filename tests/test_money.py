@@ -1,3 +1,4 @@
+import doctest
 from decimal import Decimal
 
 import pytest
@@ -67,3 +68,10 @@ def test_a_label_may_hold_anything():
     uri = money.bitcoin_uri("tb1q", 1, "Tom & Käthe's 100 %")
 
     assert uri == "bitcoin:tb1q?amount=0.00000001&label=Tom%20%26%20K%C3%A4the%27s%20100%20%25"
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    tried = doctest.testmod(money)
+
+    assert tried.attempted >= 5
+    assert tried.failed == 0

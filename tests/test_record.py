@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.db import IntegrityError
 from django.utils import timezone
 from hypothesis import given
@@ -143,9 +144,9 @@ def test_a_late_payment_is_worth_what_the_market_says(
 def test_a_late_payment_without_a_rate_is_kept_and_valued_by_the_next_sighting(
     invoice, hear, service
 ):
-    later = invoice.expires_at + timedelta(hours=1)
+    cache.clear()
 
-    with time_machine.travel(later, tick=False):
+    with time_machine.travel(invoice.expires_at + timedelta(hours=1), tick=False):
         service.answers["price"] = (503, "")
         assert hear(status=1).transactions.get().rate is None
         assert hear(status=1).settlement == "underpaid"
