@@ -57,8 +57,8 @@ ADVICE = {
     "tells which, and prints the URL.",
     1005: "The Blockonomics account is disabled: see its billing page.",
     1011: "The Blockonomics account is disabled: see its billing page.",
-    1032: "The account has several stores and none has this shop's callback URL: enter the URL that "
-    "`manage.py doctor` prints in the Blockonomics dashboard, under Stores.",
+    1032: "The account has several stores, none of which has this shop's callback URL: enter the "
+    "one that `manage.py doctor` prints in the Blockonomics dashboard, under Stores.",
 }
 GAP_LIMIT_CODES = {1006, 1007, 1008, 1009}
 # Older answers carry no number, only these words.
