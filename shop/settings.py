@@ -218,6 +218,9 @@ LOGGING = {
         }
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    # Django brings handlers of its own, which would write each line a second time, unfiltered.
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "loggers": {
+        # Django brings handlers of its own, which would write each line again, unfiltered.
+        "django": {"handlers": [], "propagate": True},
+        "daphne": {"level": "WARNING"},
+    },
 }
