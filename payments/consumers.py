@@ -11,7 +11,7 @@ class InvoiceConsumer(AsyncWebsocketConsumer):
     async def connect(self):
         """Called when a page connects; whoever does not know a key is turned away."""
         key = self.scope["url_route"]["kwargs"]["key"]
-        if not await database_sync_to_async(Invoice.objects.filter(key=key).exists)():
+        if not await database_sync_to_async(Invoice.objects.with_key(key).exists)():
             return await self.close()
         self.group = live.group_name(key)
         await self.channel_layer.group_add(self.group, self.channel_name)

@@ -136,7 +136,7 @@ def create_payment(request, pk=None):
 @never_cache
 @require_GET
 def invoice(request, key):
-    found = get_object_or_404(Invoice.objects.complete(), key=key)
+    found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
     provider = providers.get(found.provider)
     return render(
@@ -167,7 +167,7 @@ def _demo_wallet_url(request, invoice):
 @never_cache
 @require_GET
 def invoice_status(request, key):
-    found = get_object_or_404(Invoice.objects.complete(), key=key)
+    found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
     books = found.books
     return JsonResponse(
@@ -198,7 +198,7 @@ def invoice_status(request, key):
 @telling_of_trouble
 def quote(request, key):
     """A fresh quote on the same address, if the old one is over or too little came in."""
-    found = get_object_or_404(Invoice.objects.complete(), key=key)
+    found = get_object_or_404(Invoice.objects.with_key(key).complete())
     found.requote(providers.get(found.provider))
     return redirect(found)
 
@@ -206,7 +206,7 @@ def quote(request, key):
 @never_cache
 @require_GET
 def receipt(request, key):
-    found = get_object_or_404(Invoice.objects.paid().complete(), key=key)
+    found = get_object_or_404(Invoice.objects.with_key(key).paid().complete())
     return render(request, "payments/receipt.html", {"invoice": found})
 
 
@@ -214,7 +214,8 @@ def receipt(request, key):
 @require_GET
 def download(request, key, line):
     """The goods, once paid; any other combination of key and line is a 404."""
-    found = get_object_or_404(InvoiceLine.objects.deliverable(), invoice__key=key, pk=line)
+    bought = Invoice.objects.with_key(key)
+    found = get_object_or_404(InvoiceLine.objects.deliverable(), invoice__in=bought, pk=line)
     try:
         return GoodsResponse(found.product.file)
     except FileNotFoundError as error:

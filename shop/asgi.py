@@ -8,7 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402  the apps must be loaded first
-from django.urls import path  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
 
 from payments.urls import websocket_urlpatterns  # noqa: E402
 
@@ -19,6 +19,13 @@ if settings.SANDBOX:
 
     routes.append(path("sandbox/", URLRouter(routing.websocket_urlpatterns)))
 
+
+async def turn_away(scope, receive, send):
+    """Closes a socket that leads nowhere; without a route Channels would log a traceback."""
+    await send({"type": "websocket.close"})
+
+
+routes.append(re_path("", turn_away))
 application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(routes)})
 
 if settings.SANDBOX:

@@ -36,10 +36,13 @@ class PlainErrors:
         return self.get_response(request)
 
     def process_exception(self, request, exception):
-        if isinstance(exception, Http404):
-            return render(request, "404.html", status=404)
         if isinstance(exception, BadRequest):
             return HttpResponseBadRequest(f"{exception}\n", content_type="text/plain")
+        try:
+            if isinstance(exception, Http404):
+                return render(request, "404.html", status=404)
+        except (OperationalError, InterfaceError) as error:
+            exception = error  # even that page asks for the visitor's basket
         if isinstance(exception, OperationalError | InterfaceError):
             logger.error("The database does not answer: %s", exception)
             response = render(request, "503.html", status=503)

@@ -1,3 +1,4 @@
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,9 @@ from .transactions import Books, Status
 
 # Digits and capitals that nobody confuses on the telephone.
 ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 def new_key() -> str:
@@ -52,6 +56,10 @@ class InvoiceQuerySet(models.QuerySet):
         return self.filter(
             settlement__in=[Invoice.Settlement.WAITING, Invoice.Settlement.UNDERPAID]
         )
+
+    def with_key(self, key: str):
+        """The invoice that a URL means; nothing at all for what cannot be a key."""
+        return self.filter(key=key) if KEY.fullmatch(key) else self.none()
 
     def complete(self):
         """With all that the invoice page and its conclusions need."""
