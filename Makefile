@@ -18,9 +18,9 @@ PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(BIN)/.ready ## the whole shop with the sandbox on http://127.0.0.1:8000 (PORT=…, FRESH=1)
+demo: $(BIN)/.ready ## the whole shop with the sandbox on http://127.0.0.1:8000 (PORT=…, FRESH=1, WATCH=1)
 	@$(if $(FRESH),rm -rf var/demo)
-	@exec env $(DEMO) $(BIN)/python manage.py demo
+	@exec env $(DEMO) $(BIN)/python manage.py demo $(if $(WATCH),--watch)
 
 sandbox: $(BIN)/.ready ## the stand-in for Blockonomics alone, on http://127.0.0.1:8100 (PORT=…)
 	@exec $(BIN)/python -m sandbox --port $(if $(filter file,$(origin PORT)),8100,$(PORT))

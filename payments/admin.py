@@ -1,4 +1,4 @@
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch
 from django.shortcuts import get_object_or_404
@@ -6,8 +6,9 @@ from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
 
+from . import providers
 from .goods import GoodsResponse
-from .models import Callback, Invoice, InvoiceLine, Product, Transaction
+from .models import Callback, Event, Invoice, InvoiceLine, Mail, Product, Transaction
 from .templatetags.money import bitcoin, fiat
 
 admin.site.site_header = "The merchant’s desk"
@@ -126,19 +127,45 @@ class SettlementFilter(admin.SimpleListFilter):
                 return queryset.filter(settlement=settlement)
 
 
+class ReviewFilter(admin.SimpleListFilter):
+    title = "review"
+    parameter_name = "review"
+
+    def lookups(self, request, model_admin):
+        return [("needed", "Needs review")]
+
+    def queryset(self, request, queryset):
+        return queryset.exclude(review="") if self.value() else queryset
+
+
+class EventInline(ReadOnly, admin.TabularInline):
+    model = Event
+    verbose_name_plural = "timeline"
+    fields = ["at", "kind", "by", "note"]
+    extra = 0
+
+
+class MailInline(ReadOnly, admin.TabularInline):
+    model = Mail
+    fields = ["kind", "to", "created_at", "sent_at"]
+    readonly_fields = fields
+    extra = 0
+
+
 @admin.register(Invoice)
 class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["order", "sold", "price", "now", "received", "status", "created_at", "paid_at"]
-    list_filter = [SettlementFilter, "created_at", "status"]
+    list_filter = [SettlementFilter, ReviewFilter, "created_at", "status"]
     search_fields = ["order_code", "reference", "transactions__txid", "email"]
     search_help_text = "Order code, address, transaction id or e-mail address"
     date_hierarchy = "created_at"
     ordering = ["-created_at", "-pk"]
     show_full_result_count = False
     list_per_page = 50
-    inlines = [LineInline, TransactionInline, CallbackInline]
+    inlines = [LineInline, TransactionInline, EventInline, MailInline, CallbackInline]
+    actions = ["mark_as_reviewed"]
     fieldsets = [
-        (None, {"fields": ["order", "now", "price", "paid_at", "email", "page"]}),
+        (None, {"fields": ["order", "now", "price", "review", "paid_at", "email", "page"]}),
         (
             "Payment",
             {"fields": ["provider", "asset", "reference", "received", "overpaid_btc", "status"]},
@@ -146,6 +173,14 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
         ("Quote", {"fields": ["rate", "due_btc", "quoted_at", "expires_at"]}),
         ("Kept since", {"fields": ["created_at", "updated_at"]}),
     ]
+
+    @admin.action(description="Mark as reviewed", permissions=["review"])
+    def mark_as_reviewed(self, request, queryset):
+        for invoice in queryset.exclude(review=""):
+            invoice.mark_as_reviewed(by=f"merchant {request.user}")
+
+    def has_review_permission(self, request):
+        return request.user.has_perm("payments.change_invoice")
 
     def get_queryset(self, request):
         lines = Prefetch("lines", InvoiceLine.objects.order_by("pk"))
@@ -201,3 +236,15 @@ class CallbackAdmin(ReadOnly, admin.ModelAdmin):
     list_select_related = ["invoice"]
     show_full_result_count = False
     fields = ["received_at", "provider", "query", "outcome", "invoice", "note"]
+    actions = ["process_again"]
+
+    @admin.action(description="Process again", permissions=["process"])
+    def process_again(self, request, queryset):
+        for callback in queryset.order_by("pk"):
+            try:
+                callback.process_again(providers.get(callback.provider), f"merchant {request.user}")
+            except Exception as error:
+                self.message_user(request, f"Callback {callback.pk}: {error}", messages.ERROR)
+
+    def has_process_permission(self, request):
+        return request.user.has_perm("payments.change_callback")

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 from embit.networks import NETWORKS
 
+from . import keys
 from .policy import parse_confirmation_policy
 
 SAFE_SECRET_LENGTH = 16
@@ -42,6 +43,15 @@ def check_blockonomics(app_configs, **kwargs):
             hint=f"It is one of {', '.join(NETWORKS)}.",
             id="payments.E003",
         )
+    if settings.BLOCKONOMICS_XPUB:
+        try:
+            keys.read(settings.BLOCKONOMICS_XPUB)
+        except keys.NotAKey as error:
+            yield Error(
+                f"BLOCKONOMICS_XPUB: {error}",
+                hint="Copy the extended public key of the wallet that Blockonomics watches.",
+                id="payments.E007",
+            )
     if settings.BLOCKONOMICS_TEST_MODE and not settings.DEBUG:
         yield Warning(
             "BLOCKONOMICS_TEST_MODE is on: simulated payments count as real ones.",

@@ -40,3 +40,8 @@ def enough_status(total: Decimal) -> int:
 def least_accepted(total: Decimal) -> Decimal:
     """What has to come in, in fiat, for an invoice of `total` to be covered."""
     return total * (100 - settings.UNDERPAYMENT_TOLERANCE) / 100
+
+
+def must_verify(total: Decimal) -> bool:
+    """Whether callbacks alone do not settle an invoice of `total`."""
+    return total >= settings.VERIFY_FROM

@@ -17,11 +17,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from . import providers, qr
+from . import providers, qr, tasks
 from .basket import Basket, total
 from .forms import QuantityForm
 from .goods import GoodsResponse
-from .models import Callback, Invoice, InvoiceLine, Line, Product
+from .models import Callback, Event, Invoice, InvoiceLine, Line, Product
 from .providers.base import ProviderError, ProviderUnavailable
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 PRODUCTS_PER_PAGE = 12
 # Longer than all that a purchase may wait for.
 TURN_SECONDS = 30
+# One mail in this time is alarm enough.
+ALARM_SECONDS = 3_600
 
 
 def telling_of_trouble(view):
@@ -40,6 +42,8 @@ def telling_of_trouble(view):
             return view(request, *args, **kwargs)
         except ProviderError as error:
             logger.error("%s", error)
+            if error.alarming and cache.add("alarmed", True, ALARM_SECONDS):
+                tasks.alarm_merchant.enqueue(str(error))
             may_help = isinstance(error, ProviderUnavailable)
             response = render(
                 request,
@@ -217,7 +221,9 @@ def download(request, key, line):
     bought = Invoice.objects.with_key(key)
     found = get_object_or_404(InvoiceLine.objects.deliverable(), invoice__in=bought, pk=line)
     try:
-        return GoodsResponse(found.product.file)
+        response = GoodsResponse(found.product.file)
+        found.invoice.log(Event.Kind.DOWNLOADED, "shopper", found.title)
+        return response
     except FileNotFoundError as error:
         logger.error("The file of product %s is not in the goods folder.", found.product_id)
         raise Http404 from error

@@ -87,6 +87,7 @@ SHOP_NAME = env.str("SHOP_NAME", "Bitcoin Shop")
 SHOP_CURRENCY = env.str("SHOP_CURRENCY", "USD").upper()
 EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
 vars().update({name: value for name, value in EMAIL_CONFIG.items() if name.startswith("EMAIL_")})
+MERCHANT_EMAIL = env.str("MERCHANT_EMAIL", "")
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "shop@example.com")
 
 LANGUAGE_CODE = "en"
@@ -101,6 +102,9 @@ BLOCKONOMICS_URL = env.str("BLOCKONOMICS_URL", "https://www.blockonomics.co").rs
 BLOCKONOMICS_CALLBACK_SECRETS = [
     secret.strip() for secret in env.list("BLOCKONOMICS_CALLBACK_SECRET", []) if secret.strip()
 ]
+BLOCKONOMICS_XPUB = env.str("BLOCKONOMICS_XPUB", "").strip()
+BLOCKONOMICS_XPUB_WINDOW = env.int("BLOCKONOMICS_XPUB_WINDOW", 10_000)
+BLOCKONOMICS_SEARCH_SECONDS = env.float("BLOCKONOMICS_SEARCH_SECONDS", 30)
 BITCOIN_NETWORK = env.str("BITCOIN_NETWORK", "main")
 BLOCKONOMICS_TEST_MODE = env.bool("BLOCKONOMICS_TEST_MODE", False)
 BLOCKONOMICS_TIMEOUT = timedelta(seconds=env.float("BLOCKONOMICS_TIMEOUT", 8))
@@ -112,6 +116,16 @@ QUOTE_LIFETIME = timedelta(minutes=env.int("QUOTE_MINUTES", 15))
 QUOTE_GRACE = timedelta(seconds=env.int("QUOTE_GRACE", 60))
 UNDERPAYMENT_TOLERANCE = env.decimal("UNDERPAYMENT_TOLERANCE", 0)
 CONFIRMATION_POLICY = env.str("CONFIRMATION_POLICY", "0-: 2")
+
+VERIFY_FROM = env.decimal("VERIFY_FROM", 500)
+DROP_AFTER = timedelta(minutes=env.int("DROP_AFTER_MINUTES", 60))
+WATCH_LIFETIME = timedelta(hours=env.int("WATCH_HOURS", 24))
+RECONCILE_DAYS = env.int("RECONCILE_DAYS", 30)
+CALLBACK_RETENTION_DAYS = env.int("CALLBACK_RETENTION_DAYS", 90)
+
+# What is done after the commit: rows in the same database, worked off by `manage.py worker`
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 # The sandbox
 
@@ -129,6 +143,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
+    "django_tasks",
+    "django_tasks_db",
     "payments",
 ]
 if SANDBOX:
@@ -222,5 +238,6 @@ LOGGING = {
         # Django brings handlers of its own, which would write each line again, unfiltered.
         "django": {"handlers": [], "propagate": True},
         "daphne": {"level": "WARNING"},
+        "django_tasks_db": {"level": "ERROR"},
     },
 }

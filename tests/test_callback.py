@@ -183,7 +183,7 @@ def test_a_database_in_trouble_asks_for_another_try(call_back, invoice, monkeypa
 
 
 def test_a_bug_of_ours_loses_nothing(call_back, invoice, monkeypatch):
-    monkeypatch.setattr(Invoice, "settle", lambda self, at: 1 / 0)
+    monkeypatch.setattr(Invoice, "settle", lambda self, at, by: 1 / 0)
 
     response = call_back(invoice)
 

@@ -222,7 +222,7 @@ def test_the_order_in_which_it_is_heard_makes_no_difference(heard, random):
                 number, Transaction(amount=3_400, status=status, rbf=replaceable, rate=RATE)
             )
             row.save = lambda: None
-            row.hear(sighting, RATE, at=None)
+            row.hear(sighting, RATE, at=None, by="callback")
         return {number: (row.status, row.rbf, row.amount) for number, row in rows.items()}
 
     shuffled = random.sample(heard, len(heard))

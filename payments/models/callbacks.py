@@ -1,10 +1,15 @@
+from datetime import timedelta
+
+from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
 
 from payments.providers.base import NotApplicable, Provider, Sighting
 
 from .invoices import Invoice
+from .timeline import Event
 
 NOTE_LENGTH = 300
 
@@ -32,6 +37,11 @@ class CallbackManager(models.Manager):
             callback.conclude(Callback.Outcome.FAILED, note=f"{type(error).__name__}: {error}")
             raise
         return sightings
+
+    def prune(self) -> int:
+        """Forgets what is older than CALLBACK_RETENTION_DAYS; returns how many those were."""
+        limit = timezone.now() - timedelta(days=settings.CALLBACK_RETENTION_DAYS)
+        return self.filter(received_at__lt=limit).delete()[0]
 
     def _keep(self, provider, request, outcome, note="") -> "Callback":
         return self.create(
@@ -68,7 +78,10 @@ class Callback(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        indexes = [models.Index(fields=["outcome", "-id"], name="callbacks_by_outcome")]
+        indexes = [
+            models.Index(fields=["outcome", "-id"], name="callbacks_by_outcome"),
+            models.Index(fields=["received_at"], name="callbacks_by_age"),
+        ]
 
     def __str__(self):
         return f"{self.provider} callback, {self.get_outcome_display().lower()}"
@@ -81,6 +94,22 @@ class Callback(models.Model):
         else:
             outcome = self.Outcome.RECORDED if recorded.news else self.Outcome.KNOWN
         self.conclude(outcome, recorded.invoice)
+
+    def process_again(self, provider: Provider, by: str):
+        """Judges once more what is kept here, say after a fault was mended; raises what went wrong.
+
+        Whatever was in the books already stays as it is.
+        """
+        try:
+            for sighting in provider.read_again(QueryDict(self.query)):
+                self.process(provider, sighting)
+        except (BadRequest, NotApplicable):
+            return  # it says no more than it did
+        except Exception as error:
+            self.conclude(self.Outcome.FAILED, note=f"{type(error).__name__}: {error}")
+            raise
+        if self.invoice:
+            self.invoice.log(Event.Kind.TOUCHED, by, f"callback {self.pk} processed again")
 
     def conclude(self, outcome: Outcome, invoice: Invoice | None = None, note: str = ""):
         self.outcome, self.invoice, self.note = outcome, invoice, note[:NOTE_LENGTH]

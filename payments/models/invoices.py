@@ -1,15 +1,16 @@
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
+from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
-from payments import live, money, policy
+from payments import live, money, policy, tasks
 from payments.providers.base import (
     PaymentRequest,
     Provider,
@@ -18,8 +19,10 @@ from payments.providers.base import (
     Sighting,
 )
 
+from .mail import Mail
 from .products import Product
-from .transactions import Books, Status
+from .timeline import Event
+from .transactions import INDEPENDENT, Books, Status
 
 # Digits and capitals that nobody confuses on the telephone.
 ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -60,6 +63,31 @@ class InvoiceQuerySet(models.QuerySet):
     def with_key(self, key: str):
         """The invoice that a URL means; nothing at all for what cannot be a key."""
         return self.filter(key=key) if KEY.fullmatch(key) else self.none()
+
+    def in_need(self, provider: Provider, before: datetime):
+        """What may have moved unheard, not compared since `before`, the oldest need first.
+
+        Unpaid and young enough, or confirming, or with money whose worth is not known.
+        """
+        young = Q(created_at__gte=timezone.now() - timedelta(days=settings.RECONCILE_DAYS))
+        unvalued = Q(transactions__rate=None, transactions__dropped_at=None)
+        unvalued &= Q(transactions__isnull=False)
+        confirming = Q(settlement=Invoice.Settlement.CONFIRMING)
+        return (
+            self.filter(provider=provider.slug)
+            .filter(~Q(settlement=Invoice.Settlement.PAID) & young | confirming | unvalued)
+            .filter(Q(compared_at=None) | Q(compared_at__lt=before))
+            .prefetch_related("transactions")
+            .order_by(F("compared_at").asc(nulls_first=True), "pk")
+            .distinct()
+        )
+
+    def to_watch(self, provider: Provider):
+        """Unpaid and young enough for its shopper to be about, or confirming."""
+        young = Q(created_at__gte=timezone.now() - settings.WATCH_LIFETIME)
+        confirming = Q(settlement=Invoice.Settlement.CONFIRMING)
+        unpaid = ~Q(settlement=Invoice.Settlement.PAID)
+        return self.filter(provider=provider.slug).filter(unpaid & young | confirming)
 
     def complete(self):
         """With all that the invoice page and its conclusions need."""
@@ -104,6 +132,7 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
                     )
                     for line in lines
                 )
+                invoice.log(Event.Kind.CREATED, "shopper", invoice.quote_in_words())
         except IntegrityError as error:
             # Two requests at once can be given the same address; the other one has it now.
             raise self._address_taken(provider) from error
@@ -124,7 +153,7 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
             "show it to you.",
         )
 
-    def record(self, provider: Provider, sighting: Sighting) -> "Recorded":
+    def record(self, provider: Provider, sighting: Sighting, by: str = "callback") -> "Recorded":
         """Brings one sighting into the books: lock, note, settle; the one gate for news of money.
 
         Hearing it twice, late or out of order changes nothing that was known better. Open pages
@@ -132,27 +161,44 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         """
         rate = self._rate_if_late(provider, sighting)
         with transaction.atomic():
-            invoice = (
-                self.select_for_update()
-                .filter(provider=provider.slug, asset=sighting.asset, reference=sighting.reference)
-                .first()
-            )
+            invoice = self.select_for_update().filter(**whose(provider, sighting)).first()
             if invoice is None:
                 return Recorded(None, False)
-            news = invoice.note(sighting, rate, at=timezone.now())
-            if news:
-                invoice.settle(at=timezone.now())
+            news = invoice.note(sighting, rate, timezone.now(), by)
+            invoice.follow_up(news, by)
+        return Recorded(invoice, bool(news))
+
+    def compare(self, provider: Provider, invoice: "Invoice", history: list[Sighting], by: str):
+        """Brings the whole history of an invoice's address into the books.
+
+        A transaction that it lacks, now and at least DROP_AFTER ago, is marked as dropped: the one
+        way back. Paid stays paid; then the merchant is alarmed.
+        """
+        for sighting in history:
+            self.record(provider, sighting, by)
+        present = {sighting.txid for sighting in history}
+        with transaction.atomic():
+            invoice = self.select_for_update().get(pk=invoice.pk)
+            missing = [row for row in invoice.transactions.all() if row.txid not in present]
+            now = timezone.now()
+            invoice.follow_up([line for row in missing for line in row.miss(now)], by)
+
+    def doubt(self, invoice: "Invoice", payment):
+        """Nobody but a callback knows of this payment: a person has to look at it."""
+        with transaction.atomic():
+            invoice = self.select_for_update().get(pk=invoice.pk)
+            if not invoice.review:
+                reason = f"a callback reported {payment.txid}, of which the network knows nothing"
+                invoice.log(Event.Kind.REVIEW, "verification", reason)
+                invoice.ask_for_review(reason)
                 transaction.on_commit(lambda: live.announce(invoice))
-        return Recorded(invoice, news)
 
     def _rate_if_late(self, provider: Provider, sighting: Sighting) -> Decimal | None:
         """The market rate for a payment that no quote covers, asked for before any lock is held.
 
         None if there is no need of it, or if it cannot be had: money is recorded all the same.
         """
-        invoice = self.filter(
-            provider=provider.slug, asset=sighting.asset, reference=sighting.reference
-        ).first()
+        invoice = self.filter(**whose(provider, sighting)).first()
         if invoice is None or invoice.quote_covers(timezone.now()):
             return None
         if invoice.transactions.filter(txid=sighting.txid, rate__isnull=False).exists():
@@ -161,6 +207,14 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
             return provider.market_rate(invoice.currency)
         except ProviderError:
             return None
+
+
+def whose(provider: Provider, sighting: Sighting) -> dict:
+    return {
+        "provider": provider.slug,
+        "asset": sighting.asset,
+        "reference": sighting.reference,
+    }
 
 
 @dataclass(frozen=True)
@@ -206,6 +260,13 @@ class Invoice(models.Model):
     status = models.SmallIntegerField(choices=Status, default=Status.NOT_STARTED)
     settlement = models.CharField(max_length=10, choices=Settlement, default=Settlement.WAITING)
     paid_at = models.DateTimeField(null=True, blank=True)
+
+    review = models.CharField(
+        "needs review", max_length=300, blank=True, help_text="Why a person has to look at it."
+    )
+    compared_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was last held against the network's history."
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -276,17 +337,23 @@ class Invoice(models.Model):
         rate = provider.market_rate(self.currency)
         with transaction.atomic():
             invoice = Invoice.objects.select_for_update().get(pk=self.pk)
+            invoice.value_what_is_not(rate)
             if not invoice.may_requote(timezone.now()):
                 return False
             invoice.quote(rate, money.to_satoshis(invoice.missing, rate), at=timezone.now())
             invoice.save(update_fields=["rate", "due", "quoted_at", "expires_at", "updated_at"])
+            invoice.log(Event.Kind.QUOTED, "shopper", invoice.quote_in_words())
             transaction.on_commit(lambda: live.announce(invoice))
         return True
 
+    def quote_in_words(self) -> str:
+        due, rate = money.format_bitcoin(self.due), self.rate.normalize()
+        return f"{due} BTC at {rate:f} {self.currency} until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}"
+
     # The facts
 
-    def note(self, sighting: Sighting, rate: Decimal | None, at: datetime) -> bool:
-        """Notes one sighting among the transactions; False if it tells nothing new.
+    def note(self, sighting: Sighting, rate: Decimal | None, at: datetime, by: str) -> list:
+        """Notes one sighting among the transactions; returns the news as (kind, note) lines.
 
         A transaction first seen while the quote stands keeps the quote's rate, a late one gets
         `rate`, the market's. It only ever advances.
@@ -298,6 +365,7 @@ class Invoice(models.Model):
             defaults={
                 "amount": sighting.amount,
                 "status": sighting.status,
+                "verified_status": sighting.status if by in INDEPENDENT else Status.NOT_STARTED,
                 "rbf": sighting.replaceable,
                 "rate": rate,
                 "late": late,
@@ -305,12 +373,37 @@ class Invoice(models.Model):
                 "last_seen": at,
             },
         )
-        return is_new or payment.hear(sighting, rate, at)
+        if is_new:
+            return [(Event.Kind.SEEN, payment.in_words())]
+        return payment.hear(sighting, rate, at, by)
 
-    def settle(self, at: datetime):
+    def value_what_is_not(self, rate: Decimal):
+        """Values, at the market's rate, what came when no rate could be had."""
+        unvalued = self.transactions.filter(rate=None, dropped_at=None)
+        news = [(Event.Kind.VALUED, payment.in_words()) for payment in unvalued]
+        unvalued.update(rate=rate)
+        self.follow_up(news, by="shopper")
+
+    def follow_up(self, news: list, by: str):
+        """What news of money causes, in the same database transaction."""
+        if not news:
+            return
+        for kind, note in news:
+            self.log(kind, by, note)
+        self.settle(timezone.now(), by)
+        if reasons := [note for kind, note in news if kind == Event.Kind.REVIEW]:
+            self.ask_for_review(reasons[0])
+        if self.paid_at and any(kind == Event.Kind.DROPPED for kind, _ in news):
+            self.ask_for_review("a payment vanished from the network after the invoice was paid")
+        if self.waits_for_verification:
+            tasks.verify.enqueue(self.pk)
+        transaction.on_commit(lambda: live.announce(self))
+
+    def settle(self, at: datetime, by: str):
         """Draws the conclusion from the facts. Paid is final, and causes the delivery once."""
         statuses = [payment.status for payment in self.transactions.all() if not payment.dropped_at]
         self.status = max(statuses, default=Status.NOT_STARTED)
+        before = self.settlement
         if self.paid_at is None:
             self.settlement = self.conclusion(at)
             if self.settlement == self.Settlement.EXPIRED:
@@ -319,12 +412,66 @@ class Invoice(models.Model):
                 self.paid_at = at
                 Delivery.objects.create(invoice=self, made_at=at)
         self.save(update_fields=["status", "settlement", "paid_at", "updated_at"])
+        self._tell_of_settlement(before, by)
+
+    def _tell_of_settlement(self, before: str, by: str):
+        """Timeline and mail about a settlement that has changed."""
+        if self.settlement == before:
+            return
+        if self.settlement == self.Settlement.PAID:
+            self.log(Event.Kind.PAID_LATE if self.has_late else Event.Kind.PAID, by)
+            Mail.objects.about(self, Mail.Kind.PAID, Mail.Kind.SOLD)
+        elif self.settlement == self.Settlement.CONFIRMING:
+            self.log(Event.Kind.COVERED, by)
+        elif before == self.Settlement.CONFIRMING:
+            self.log(Event.Kind.UNCOVERED, by)
+            Mail.objects.about(self, Mail.Kind.UNCOVERED, Mail.Kind.ALARM)
+
+    def ask_for_review(self, reason: str):
+        """Something is odd: a person has to look at it, and is told."""
+        if self.review:
+            return
+        self.review = reason
+        self.save(update_fields=["review"])
+        Mail.objects.about(self, Mail.Kind.ALARM)
+
+    def mark_as_reviewed(self, by: str):
+        """A person has looked at it."""
+        with transaction.atomic():
+            Invoice.objects.filter(pk=self.pk).update(review="")
+            self.log(Event.Kind.TOUCHED, by, f"reviewed: {self.review}")
+
+    def log(self, kind: str, by: str, note: str = ""):
+        """One line in the timeline, in the transaction of what it tells."""
+        Event.objects.create(invoice=self, kind=kind, by=by[:160], note=note[:300])
 
     # The conclusions
 
     @property
     def books(self) -> Books:
-        return Books.of(self.transactions.all(), enough=policy.enough_status(self.total))
+        return Books.of(self.transactions.all(), self.total)
+
+    def agrees_with(self, held: int) -> bool:
+        """Whether the books need no look at the history of an address that holds so much.
+
+        What is not final there may have moved on, and what was missed once is asked for again.
+        """
+        payments = [row for row in self.transactions.all() if not row.dropped_at]
+        settled = all(row.status == Status.CONFIRMED and row.rate for row in payments)
+        return settled and held == sum(row.amount for row in payments)
+
+    @property
+    def waits_for_verification(self) -> bool:
+        """Whether callbacks say that enough is confirmed, and nobody else has said so yet."""
+        if self.paid_at or not policy.must_verify(self.total):
+            return False
+        enough = policy.enough_status(self.total)
+        return any(
+            row.is_confirmed(enough, independently=False)
+            and not row.is_confirmed(enough, independently=True)
+            for row in self.transactions.all()
+            if row.dropped_at is None
+        )
 
     def conclusion(self, at: datetime) -> Settlement:
         """What the facts amount to at that moment, the strongest first."""
@@ -399,7 +546,7 @@ class InvoiceLineQuerySet(models.QuerySet):
         """Lines whose invoice is paid and whose product has a file to hand over."""
         return self.filter(
             invoice__settlement=Invoice.Settlement.PAID, product__file__gt=""
-        ).select_related("product")
+        ).select_related("product", "invoice")
 
 
 class InvoiceLine(models.Model):

@@ -3,10 +3,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.conf import settings
 from django.db import models
 
 from payments import money, policy
 from payments.providers.base import Sighting
+
+from .timeline import Event
+
+Kind = Event.Kind
+
+# Who reports what it saw itself on the network; a callback can be forged by whoever has its secret.
+INDEPENDENT = {"watcher", "reconcile", "verification"}
 
 
 class Status(models.IntegerChoices):
@@ -40,8 +48,16 @@ class Transaction(models.Model):
     late = models.BooleanField(
         default=False, help_text="First seen after the quote: valued at the market's rate."
     )
+    verified_status = models.SmallIntegerField(
+        choices=Status,
+        default=Status.NOT_STARTED,
+        help_text="What was heard of it otherwise than by callback.",
+    )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
+    missing_since = models.DateTimeField(
+        null=True, blank=True, help_text="When the network's history lacked it for the first time."
+    )
     dropped_at = models.DateTimeField(
         null=True, blank=True, help_text="When the network was found to have forgotten it."
     )
@@ -60,19 +76,51 @@ class Transaction(models.Model):
     def __str__(self):
         return self.txid
 
-    def hear(self, sighting: Sighting, rate: Decimal | None, at: datetime) -> bool:
-        """Takes over what a further sighting knows better; False if it knows nothing better."""
-        before = (self.status, self.rbf, self.rate, self.dropped_at, self.amount)
-        if sighting.status > self.status:
+    def hear(self, sighting: Sighting, rate: Decimal | None, at: datetime, by: str) -> list:
+        """Takes over what a further sighting knows better; returns that as (kind, note) lines."""
+        news = []
+        independent = by in INDEPENDENT
+        if sighting.amount != self.amount:
+            news.append((Kind.REVIEW, f"{self.txid} was reported with different amounts"))
+        if sighting.status > self.status or (independent and sighting.status == self.status):
             # The deeper in the chain, the better the witness.
-            self.status, self.amount = sighting.status, sighting.amount
-        self.rbf = self.rbf or sighting.replaceable
-        self.rate = self.rate or rate
-        if sighting.status > Status.UNCONFIRMED:
-            self.dropped_at = None  # only a block proves that it is back; a late echo does not
+            self.amount = sighting.amount
+        if sighting.status > self.status:
+            self.status = sighting.status
+            news.append((Kind.CONFIRMED, f"{self.txid}: {self.get_status_display().lower()}"))
+        if independent and sighting.status > self.verified_status:
+            self.verified_status = sighting.status
+            news.append((Kind.VERIFIED, f"{self.txid}: status {sighting.status}"))
+        if sighting.replaceable and not self.rbf:
+            self.rbf = True
+            news.append((Kind.SEEN, f"{self.txid} is marked as replaceable"))
+        if self.rate is None and rate is not None:
+            self.rate = rate
+            news.append((Kind.VALUED, f"{self.txid} at {rate.normalize():f}"))
+        if independent or sighting.status > Status.UNCONFIRMED:
+            # A late echo of a callback proves nothing, a block or the network's history does.
+            self.missing_since = None
+            if self.dropped_at:
+                self.dropped_at = None
+                news.append((Kind.RETURNED, self.txid))
         self.last_seen = at
         self.save()
-        return before != (self.status, self.rbf, self.rate, self.dropped_at, self.amount)
+        return news
+
+    def miss(self, at: datetime) -> list:
+        """The network's history lacks it: for the first time, or for long enough to be gone."""
+        if self.dropped_at:
+            return []
+        if self.missing_since is None:
+            self.missing_since = at
+        elif at - self.missing_since >= settings.DROP_AFTER:
+            self.dropped_at = at
+        self.save()
+        return [(Kind.DROPPED, self.txid)] if self.dropped_at else []
+
+    def in_words(self) -> str:
+        worth = f"at {self.rate.normalize():f}" if self.rate else "of unknown worth"
+        return f"{money.format_bitcoin(self.amount)} BTC {worth}, {self.txid}"
 
     @property
     def value(self) -> Decimal:
@@ -90,9 +138,13 @@ class Transaction(models.Model):
     def is_replaceable(self) -> bool:
         return self.rbf and self.status == Status.UNCONFIRMED
 
-    def is_confirmed(self, enough: int) -> bool:
-        """A replaceable unconfirmed transaction never counts, whatever the policy."""
-        return self.status >= enough and not self.is_replaceable
+    def is_confirmed(self, enough: int, independently: bool) -> bool:
+        """A replaceable unconfirmed transaction never counts, whatever the policy.
+
+        `independently`: what callbacks alone have said is not enough.
+        """
+        status = min(self.status, self.verified_status) if independently else self.status
+        return status >= enough and not self.is_replaceable
 
 
 @dataclass(frozen=True)
@@ -105,12 +157,13 @@ class Books:
     confirmed_value: Decimal
 
     @classmethod
-    def of(cls, transactions: Iterable[Transaction], enough: int) -> "Books":
-        seen = [transaction for transaction in transactions if transaction.dropped_at is None]
-        confirmed = [transaction for transaction in seen if transaction.is_confirmed(enough)]
+    def of(cls, transactions: Iterable[Transaction], total: Decimal) -> "Books":
+        enough, independently = policy.enough_status(total), policy.must_verify(total)
+        seen = [payment for payment in transactions if payment.dropped_at is None]
+        confirmed = [payment for payment in seen if payment.is_confirmed(enough, independently)]
         return cls(
-            received=sum(transaction.amount for transaction in seen),
-            confirmed=sum(transaction.amount for transaction in confirmed),
-            received_value=money.add_up(transaction.value for transaction in seen),
-            confirmed_value=money.add_up(transaction.value for transaction in confirmed),
+            received=sum(payment.amount for payment in seen),
+            confirmed=sum(payment.amount for payment in confirmed),
+            received_value=money.add_up(payment.value for payment in seen),
+            confirmed_value=money.add_up(payment.value for payment in confirmed),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,19 @@ class ProviderError(Exception):
     """The service could not do what was asked.
 
     str(error) is for the merchant's log: which endpoint, what happened, what to do.
-    `explanation` is for the shopper.
+    `explanation` is for the shopper. `status` is the HTTP status, 0 if there was none. `alarming`
+    says that somebody may be redirecting the money, so that the merchant is told at once.
     """
 
     explanation = "Bitcoin payments do not work at the moment."
 
-    def __init__(self, message: str, explanation: str = ""):
+    def __init__(
+        self, message: str, explanation: str = "", status: int = 0, alarming: bool = False
+    ):
         super().__init__(message)
         self.explanation = explanation or self.explanation
+        self.status = status
+        self.alarming = alarming
 
 
 class ProviderUnavailable(ProviderError):
@@ -85,11 +90,29 @@ class Provider(Protocol):
         no sense, NotApplicable when it is none of the shop's business.
         """
 
+    def read_again(self, query: QueryDict) -> list[Sighting]:
+        """What a callback that was kept in the inbox reports; raises as read_callback does."""
+
     def acknowledge(self, sightings: list[Sighting]) -> HttpResponse:
         """The answer that tells the service: noted, do not send it again."""
 
     def redact(self, request: HttpRequest) -> str:
         """The callback as the inbox keeps it, without its secret."""
+
+    def look_up(self, reference: str) -> list[Sighting]:
+        """Every transaction that the network knows of for this address; raises ProviderError."""
+
+    def look_up_transaction(self, reference: str, txid: str) -> Sighting | None:
+        """One transaction as the network has it, None if it knows none; raises ProviderError."""
+
+    def received(self, references: list[str]) -> dict[str, int]:
+        """What each address holds, unconfirmed included; raises ProviderError.
+
+        One question about many addresses, to find those where something moved.
+        """
+
+    def read_message(self, reference: str, text: str) -> Sighting | None:
+        """What a message of the address's socket reports, None if nothing of use."""
 
     def socket_url(self, reference: str) -> str:
         """Where a browser may listen to payments, or an empty string."""

@@ -4,7 +4,6 @@ The only file that knows Blockonomics' words. `Client` speaks HTTP and knows not
 `Blockonomics` translates between the client and the shop.
 """
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from concurrent.futures import TimeoutError as Overdue
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from http.cookiejar import DefaultCookiePolicy
+from json import loads as read_json
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import requests
@@ -20,11 +20,11 @@ import urllib3
 from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 
-from payments import addresses, money
+from payments import addresses, keys, money
 
 from .base import (
     NotApplicable,
@@ -60,6 +60,8 @@ ADVICE = {
     1032: "The account has several stores, none of which has this shop's callback URL: enter the "
     "one that `manage.py doctor` prints in the Blockonomics dashboard, under Stores.",
 }
+DISTRUST = "The bitcoin payment service gave us an address that we do not trust, so we do not show it to you."
+STATUS_WORDS = {"unconfirmed": 0, "partially confirmed": 1, "confirmed": 2}
 GAP_LIMIT_CODES = {1006, 1007, 1008, 1009}
 # Older answers carry no number, only these words.
 CODES_BY_WORDS = {
@@ -74,14 +76,23 @@ CODES_BY_WORDS = {
 class Client:
     """HTTP to Blockonomics: every call ends within `timeout` seconds, in JSON or in an error."""
 
-    def __init__(self, base_url: str, api_key: str, timeout: float):
+    def __init__(self, base_url: str, api_key: str, timeout: float, xpub: str = ""):
         self.base_url = base_url
+        self.xpub = xpub
         self.api_key = api_key
         self.timeout = timeout
 
     def new_address(self, match_callback: str) -> str:
         """A fresh address of the store whose callback URL contains `match_callback`."""
         answer = self._ask("POST", "/api/new_address", {"match_callback": match_callback})
+        account = answer.get("account")
+        if self.xpub and isinstance(account, str) and not keys.is_same(account, self.xpub):
+            raise ProviderRefused(
+                "Blockonomics /api/new_address answered for another account than "
+                "BLOCKONOMICS_XPUB. If you did not change the wallet, somebody else did.",
+                DISTRUST,
+                alarming=True,
+            )
         address = answer.get("address")
         if not isinstance(address, str) or not address:
             raise ProviderUnavailable(
@@ -112,24 +123,52 @@ class Client:
             )
         return rate
 
+    def history(self, address: str) -> list[dict]:
+        """The transactions of an address, those with two confirmations with `status` 2."""
+        answer = self._ask("POST", "/api/searchhistory", json={"addr": address})
+        pending, final = answer.get("pending"), answer.get("history")
+        if not isinstance(pending, list) or not isinstance(final, list):
+            raise nonsense("/api/searchhistory")
+        rows = [*pending, *({**row, "status": 2} for row in final if isinstance(row, dict))]
+        if not all(isinstance(row, dict) for row in rows):
+            raise nonsense("/api/searchhistory")
+        return rows
+
+    def balances(self, addresses: list[str]) -> list[dict]:
+        """`addr`, `confirmed` and `unconfirmed` of up to 100 addresses."""
+        answer = self._ask("POST", "/api/balance", json={"addr": " ".join(addresses)})
+        rows = answer.get("response")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise nonsense("/api/balance")
+        return rows
+
+    def transaction(self, txid: str) -> dict | None:
+        """`status` in words and `vout` of a transaction, None if there is no such one."""
+        try:
+            return self._ask("GET", "/api/tx_detail", {"txid": txid})
+        except ProviderRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
     def stores(self) -> list[dict]:
         """The account's stores, each with `name`, `http_callback` and `wallets`."""
         stores = self._ask("GET", "/api/v2/stores", {"wallets": "true"}).get("data")
         if not isinstance(stores, list) or not all(isinstance(store, dict) for store in stores):
-            raise ProviderUnavailable("Blockonomics /api/v2/stores answered nonsense.")
+            raise nonsense("/api/v2/stores")
         return stores
 
-    def _ask(self, method: str, path: str, params: dict) -> dict:
-        status, body = self._fetch(method, path, params)
+    def _ask(self, method: str, path: str, params: dict | None = None, json=None) -> dict:
+        status, body = self._fetch(method, path, params, json)
         try:
-            answer = json.loads(body, parse_float=Decimal, parse_int=Decimal, parse_constant=str)
+            answer = read_json(body, parse_float=Decimal, parse_int=Decimal, parse_constant=str)
         except (ValueError, RecursionError):
             answer = None
         if status == 200 and isinstance(answer, dict):
             return answer
         raise _error(path, status, answer)
 
-    def _fetch(self, method: str, path: str, params: dict) -> tuple[int, bytes]:
+    def _fetch(self, method: str, path: str, params, json) -> tuple[int, bytes]:
         deadline = time.monotonic() + self.timeout
         try:
             # Redirects are not followed: the API key would go wherever they lead.
@@ -137,6 +176,7 @@ class Client:
                 method,
                 self.base_url + path,
                 params=params,
+                json=json,
                 headers={"Authorization": f"Bearer {self.api_key}"},
                 timeout=(CONNECT_SECONDS, self.timeout),
                 allow_redirects=False,
@@ -163,6 +203,13 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     return body
 
 
+def nonsense(path: str) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"Blockonomics {path} answered nonsense.",
+        "The bitcoin payment service answered something that we could not understand.",
+    )
+
+
 def _error(path: str, status: int, answer) -> ProviderUnavailable | ProviderRefused:
     code, words = _error_code(answer)
     said = f"Blockonomics {path} answered {status}: {words or 'nothing readable'}"
@@ -184,12 +231,9 @@ def _error(path: str, status: int, answer) -> ProviderUnavailable | ProviderRefu
             "This shop's account with the bitcoin payment service is not set up completely.",
         )
     if 400 <= status < 500 and status not in (408, 425, 429):
-        return ProviderRefused(said)
+        return ProviderRefused(said, status=status)
     if status == 200:
-        return ProviderUnavailable(
-            f"Blockonomics {path} answered nonsense.",
-            "The bitcoin payment service answered something that we could not understand.",
-        )
+        return nonsense(path)
     return ProviderUnavailable(
         said, "The bitcoin payment service has trouble of its own at the moment."
     )
@@ -219,6 +263,7 @@ class Blockonomics:
             settings.BLOCKONOMICS_URL,
             settings.BLOCKONOMICS_API_KEY,
             settings.BLOCKONOMICS_TIMEOUT.total_seconds(),
+            settings.BLOCKONOMICS_XPUB,
         )
         self.secrets = settings.BLOCKONOMICS_CALLBACK_SECRETS
 
@@ -267,7 +312,10 @@ class Blockonomics:
         # Without a configured secret nobody comes in.
         if not any(constant_time_compare(secret, known) for known in self.secrets):
             raise PermissionDenied("Wrong or missing callback secret.")
-        words = _single_values(request)
+        return self.read_again(request.GET)
+
+    def read_again(self, query: QueryDict) -> list[Sighting]:
+        words = _single_values(query)
         status = _whole_number(words, "status", -1, 2)
         if words.get("crypto", "BTC") != "BTC":
             raise NotApplicable(f"It is about {words['crypto'][:20]}, not about bitcoin.")
@@ -291,6 +339,53 @@ class Blockonomics:
         query.pop("secret", None)
         return query.urlencode()[:2000]
 
+    def look_up(self, reference: str) -> list[Sighting]:
+        sightings = [self._sighting(reference, row) for row in self.client.history(reference)]
+        return [sighting for sighting in sightings if sighting]
+
+    def look_up_transaction(self, reference: str, txid: str) -> Sighting | None:
+        found = self.client.transaction(txid)
+        outputs = found.get("vout") if found else None
+        if not isinstance(outputs, list):
+            return None
+        paid = sum(
+            int(output["value"])
+            for output in outputs
+            if addresses.normalize(str(output.get("address"))) == reference
+        )
+        status = STATUS_WORDS.get(str(found.get("status")).lower())
+        return self._sighting(
+            reference, {"txid": txid, "value": paid, "status": status, "rbf": found.get("rbf")}
+        )
+
+    def received(self, references: list[str]) -> dict[str, int]:
+        held = dict.fromkeys(references, 0)
+        for row in self.client.balances(references):
+            address = addresses.normalize(str(row.get("addr")))
+            if address in held:
+                held[address] = int(row.get("confirmed") or 0) + int(row.get("unconfirmed") or 0)
+        return held
+
+    def read_message(self, reference: str, text: str) -> Sighting | None:
+        try:
+            message = read_json(text, parse_float=str, parse_constant=str)
+        except (ValueError, RecursionError):
+            return None
+        return self._sighting(reference, message) if isinstance(message, dict) else None
+
+    def _sighting(self, reference: str, row: dict) -> Sighting | None:
+        """What `txid value status [rbf]` tell, None if they are not all there and right."""
+        try:
+            status, value = int(row["status"]), int(row["value"])
+            txid = self._txid({"txid": str(row["txid"])})
+        except (KeyError, TypeError, ValueError, BadRequest):
+            return None
+        if status not in (0, 1, 2) or not 0 < value <= money.MAX_SATOSHIS:
+            return None
+        # Seen as a number, as words ("Opt-In") and as an empty text.
+        replaceable = status == 0 and row.get("rbf") not in (None, "", 0, "0", False)
+        return Sighting(reference, txid, value, status, replaceable)
+
     def socket_url(self, reference: str) -> str:
         parts = urlsplit(settings.BLOCKONOMICS_URL)
         scheme = "ws" if parts.scheme == "http" else "wss"
@@ -299,15 +394,24 @@ class Blockonomics:
     def _new_address(self) -> str:
         address = self.client.new_address(self.callback_url())
         if addresses.is_valid(address, settings.BITCOIN_NETWORK):
-            return addresses.normalize(address)
+            address = addresses.normalize(address)
+            xpub, window = settings.BLOCKONOMICS_XPUB, settings.BLOCKONOMICS_XPUB_WINDOW
+            if xpub and not keys.owns(xpub, address, window):
+                raise ProviderRefused(
+                    f"Blockonomics /api/new_address answered {address}, which is none of the "
+                    f"first {window} addresses of BLOCKONOMICS_XPUB. Nobody was shown it. If you "
+                    "did not change the wallet, somebody else did: look at your account.",
+                    DISTRUST,
+                    alarming=True,
+                )
+            return address
         if settings.BLOCKONOMICS_TEST_MODE and re.fullmatch(r"1TestBTCAddress\w*", address):
             return address
         raise ProviderRefused(
             f"Blockonomics /api/new_address answered {address[:90]!r}, which is no "
             f"{settings.BITCOIN_NETWORK} bitcoin address. Compare BITCOIN_NETWORK with the wallet; "
             "the store may be in test mode.",
-            "The bitcoin payment service gave us an address that we do not trust, so we do not "
-            "show it to you.",
+            DISTRUST,
         )
 
     def _address(self, words: dict) -> str:
@@ -326,11 +430,10 @@ class Blockonomics:
         raise BadRequest("txid: 64 hexadecimal digits are needed.")
 
 
-def _single_values(request: HttpRequest) -> dict[str, str]:
-    repeated = [name for name, values in request.GET.lists() if len(values) > 1]
-    if repeated:
+def _single_values(query: QueryDict) -> dict[str, str]:
+    if any(len(values) > 1 for _, values in query.lists()):
         raise BadRequest("Each parameter may be given once only.")
-    return request.GET.dict()
+    return query.dict()
 
 
 def _whole_number(words: dict, name: str, least: int, most: int, default: str = "") -> int:

@@ -6,7 +6,7 @@ const { revision, statusUrl, nudgePath, socketUrl } = page.dataset;
 const networkStatus = Number(page.dataset.status);
 
 const SECOND = 1000;
-const POLL_WITH_SOCKET = 60 * SECOND;
+const POLL_WITH_SOCKET = 20 * SECOND;
 const POLL_WITHOUT_SOCKET = 10 * SECOND;
 const LONGEST_BACK_OFF = 30 * SECOND;
 // A hint from the network may come before the server knows: it is asked again after these.

@@ -1,5 +1,8 @@
 import hashlib
 import os
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,7 +33,10 @@ Ctrl-C ends it. `make demo` again keeps the data, `make demo FRESH=1` begins ane
 class Command(BaseCommand):
     help = "Sets up the demo shop with its goods and its merchant, and serves it."
 
-    def handle(self, *args, **options):
+    def add_arguments(self, parser):
+        parser.add_argument("--watch", action="store_true", help="run the watcher as well")
+
+    def handle(self, watch, **options):
         if not settings.SANDBOX:
             raise CommandError("The demo needs the sandbox: set SANDBOX=true.")
         call_command("migrate", verbosity=0)
@@ -46,7 +52,11 @@ class Command(BaseCommand):
         )
         self.stdout.write(WELCOME.format(site=settings.SITE_URL))
         self.stdout.flush()
-        self.serve()
+        with ExitStack() as companions:
+            companions.enter_context(companion("worker", "--parent", str(os.getpid())))
+            if watch:
+                companions.enter_context(companion("watch_payments"))
+            self.serve()
 
     def stock_the_shelf(self):
         # The newest stands first on the shelf.
@@ -89,3 +99,14 @@ class Command(BaseCommand):
                 "shop.asgi:application",
             ]
         )
+
+
+@contextmanager
+def companion(*command):
+    """Runs another command of the shop beside the server, and ends it with the server."""
+    process = subprocess.Popen([sys.executable, "manage.py", *command])  # noqa: S603
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)

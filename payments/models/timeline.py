@@ -1,0 +1,59 @@
+from django.db import models
+from django.utils import timezone
+
+NOTE_LENGTH = 300
+
+
+class EventQuerySet(models.QuerySet):
+    def update(self, **values):
+        raise TypeError("The timeline is append-only.")
+
+    def delete(self):
+        raise TypeError("The timeline is append-only.")
+
+
+class Event(models.Model):
+    """One line of an invoice's timeline: when, what, by whom or what. Written once, never changed.
+
+    It is written in the same database transaction as the change that it tells.
+    """
+
+    class Kind(models.TextChoices):
+        CREATED = "created", "Created"
+        QUOTED = "quoted", "Quoted anew"
+        SEEN = "seen", "Payment seen"
+        CONFIRMED = "confirmed", "Payment confirmed enough"
+        VERIFIED = "verified", "Payment verified independently"
+        VALUED = "valued", "Payment valued"
+        COVERED = "covered", "Covered by what was seen"
+        UNCOVERED = "uncovered", "No longer covered"
+        PAID = "paid", "Paid"
+        PAID_LATE = "paid-late", "Paid, although late"
+        DROPPED = "dropped", "Payment gone from the network"
+        RETURNED = "returned", "Payment back on the network"
+        REVIEW = "review", "Needs review"
+        MAILED = "mailed", "Mailed"
+        DOWNLOADED = "downloaded", "Downloaded"
+        TOUCHED = "touched", "Touched by hand"
+
+    invoice = models.ForeignKey("Invoice", on_delete=models.PROTECT, related_name="timeline")
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=12, choices=Kind)
+    by = models.CharField(max_length=160)
+    note = models.CharField(max_length=NOTE_LENGTH, blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self):
+        return f"{self.get_kind_display()}, by {self.by}"
+
+    def save(self, *args, **kwargs):
+        if self.pk is not None:
+            raise TypeError("The timeline is append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args, **kwargs):
+        raise TypeError("The timeline is append-only.")
