@@ -11,6 +11,7 @@ DEMO := ENV_FILE=.env.example DATA_DIR=var/demo DATABASE_URL= REDIS_URL= PORT=$(
 PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false \
 	SITE_URL=https://shop.example.com ALLOWED_HOSTS=shop.example.com \
 	BLOCKONOMICS_URL=https://www.blockonomics.co BITCOIN_NETWORK=main \
+	BLOCKONOMICS_API_KEY=for-the-check-only BLOCKONOMICS_CALLBACK_SECRET=for-the-check-only \
 	SECRET_KEY=for-the-check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
 
 .PHONY: help demo sandbox test test-sqlite test-servers lint format clean
@@ -19,8 +20,8 @@ help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(BIN)/.ready ## the whole shop with the sandbox on http://127.0.0.1:8000 (PORT=…, FRESH=1, WATCH=1)
-	@$(if $(FRESH),rm -rf var/demo)
-	@exec env $(DEMO) $(BIN)/python manage.py demo $(if $(WATCH),--watch)
+	@exec env $(DEMO) $(BIN)/python manage.py demo \
+		$(if $(filter-out 0,$(FRESH)),--fresh) $(if $(filter-out 0,$(WATCH)),--watch)
 
 sandbox: $(BIN)/.ready ## the stand-in for Blockonomics alone, on http://127.0.0.1:8100 (PORT=…)
 	@exec $(BIN)/python -m sandbox --port $(if $(filter file,$(origin PORT)),8100,$(PORT))

@@ -1,6 +1,9 @@
+import re
+
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils import timezone
@@ -51,7 +54,10 @@ class ProductAdmin(admin.ModelAdmin):
         """The file itself, for whoever may see products here."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return GoodsResponse(get_object_or_404(Product, file=name).file)
+        try:
+            return GoodsResponse(get_object_or_404(Product, file=name).file)
+        except FileNotFoundError as error:
+            raise Http404 from error
 
     @admin.display(description="picture")
     def preview(self, product):
@@ -154,7 +160,7 @@ class MailInline(ReadOnly, admin.TabularInline):
 
 @admin.register(Invoice)
 class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["order", "sold", "price", "now", "received", "status", "created_at", "paid_at"]
+    list_display = ["order", "sold", "price", "now", "confirmed", "status", "created_at", "paid_at"]
     list_filter = [SettlementFilter, ReviewFilter, "created_at", "status"]
     search_fields = ["order_code", "reference", "transactions__txid", "email"]
     search_help_text = "Order code, address, transaction id or e-mail address"
@@ -168,7 +174,17 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
         (None, {"fields": ["order", "now", "price", "review", "paid_at", "email", "page"]}),
         (
             "Payment",
-            {"fields": ["provider", "asset", "reference", "received", "overpaid_btc", "status"]},
+            {
+                "fields": [
+                    "provider",
+                    "asset",
+                    "reference",
+                    "received",
+                    "confirmed",
+                    "overpaid_btc",
+                    "status",
+                ]
+            },
         ),
         ("Quote", {"fields": ["rate", "due_btc", "quoted_at", "expires_at"]}),
         ("Kept since", {"fields": ["created_at", "updated_at"]}),
@@ -188,11 +204,9 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
 
     def get_search_results(self, request, queryset, search_term):
         """Order codes are read out as 7K3M-QX2P and kept without the hyphen."""
-        code = search_term.strip().replace("-", "").upper()
-        if len(code) == 8:
-            exact = queryset.filter(order_code=code)
-            if exact.exists():
-                return exact, False
+        words = search_term.split()
+        if len(words) == 1 and re.fullmatch(r"\w{1,4}-\w{0,4}", words[0], re.ASCII):
+            search_term = words[0].replace("-", "")
         return super().get_search_results(request, queryset, search_term)
 
     @admin.display(ordering="order_code")
@@ -215,7 +229,11 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     def received(self, invoice):
         return bitcoin(invoice.books.received)
 
-    @admin.display(description="due (BTC)")
+    @admin.display(description="confirmed (BTC)")
+    def confirmed(self, invoice):
+        return bitcoin(invoice.books.confirmed)
+
+    @admin.display(description="asked for by the quote (BTC)")
     def due_btc(self, invoice):
         return bitcoin(invoice.due)
 

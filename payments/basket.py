@@ -25,8 +25,15 @@ class Basket:
     def add(self, product: Product) -> None:
         self.put(product, self.quantities.get(str(product.pk), 0) + 1)
 
-    def empty(self) -> None:
-        self.session.pop("basket", None)
+    def take_out(self, invoice) -> None:
+        """Forgets what was bought with this invoice, once."""
+        if self.session.get("bought") == invoice.key or not self.quantities:
+            return
+        bought = {str(line.product_id) for line in invoice.lines.all()}
+        self.session["basket"] = {
+            pk: number for pk, number in self.quantities.items() if pk not in bought
+        }
+        self.session["bought"] = invoice.key
 
     def lines(self) -> list[Line]:
         """What is in it, at today's prices; what is no longer on sale is forgotten."""

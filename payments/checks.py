@@ -4,6 +4,7 @@ import re
 
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
+from dotenv import dotenv_values
 from embit.networks import NETWORKS
 
 from . import keys
@@ -26,6 +27,33 @@ def check_callback_secret(app_configs, **kwargs):
             "BLOCKONOMICS_CALLBACK_SECRET is short enough to be guessed.",
             hint=f"Take at least {SAFE_SECRET_LENGTH} random characters.",
             id="payments.W001",
+        )
+
+
+@register(Tags.security)
+def check_that_the_demo_is_over(app_configs, **kwargs):
+    """Everybody can read .env.example, so a real shop must share no secret with it."""
+    if settings.DEBUG:
+        return
+    known = dotenv_values(settings.BASE_DIR / ".env.example", interpolate=False)
+    secrets = {
+        "SECRET_KEY": [settings.SECRET_KEY],
+        "BLOCKONOMICS_API_KEY": [settings.BLOCKONOMICS_API_KEY],
+        "BLOCKONOMICS_CALLBACK_SECRET": settings.BLOCKONOMICS_CALLBACK_SECRETS,
+    }
+    for name, values in secrets.items():
+        if known[name] in values:
+            yield Error(
+                f"{name} is the demo's, which everybody knows.",
+                hint="Set your own; .env.example says how.",
+                id="payments.E008",
+            )
+    if settings.BITCOIN_NETWORK in NETWORKS and settings.BITCOIN_NETWORK != "main":
+        yield Error(
+            f"DEBUG is off and BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}: goods would be "
+            "sold for coins without worth.",
+            hint="Set it to main.",
+            id="payments.E009",
         )
 
 
@@ -77,7 +105,11 @@ def check_money(app_configs, **kwargs):
     try:
         steps = parse_confirmation_policy(settings.CONFIRMATION_POLICY)
     except ValueError as error:
-        yield Error(str(error), id="payments.E006")
+        yield Error(
+            str(error),
+            hint='"0-: 2" asks for status 2 whatever the total.',
+            id="payments.E006",
+        )
     else:
         if any(status == 0 for _, status in steps):
             yield Warning(
@@ -88,7 +120,13 @@ def check_money(app_configs, **kwargs):
 
 
 @register(Tags.security, deploy=True)
-def check_site_url(app_configs, **kwargs):
+def check_urls(app_configs, **kwargs):
+    if not settings.BLOCKONOMICS_URL.startswith("https://"):
+        yield Warning(
+            "BLOCKONOMICS_URL does not begin with https://.",
+            hint="The API key would travel in the open. Set it to https://www.blockonomics.co",
+            id="payments.W005",
+        )
     if not settings.SITE_URL.startswith("https://"):
         yield Warning(
             "SITE_URL does not begin with https://.",

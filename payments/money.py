@@ -1,6 +1,5 @@
 """Money in its smallest units: satoshis are whole numbers, fiat is Decimal, nothing is a float."""
 
-import re
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, Context, Decimal
 from functools import reduce
@@ -49,17 +48,6 @@ def format_bitcoin(satoshis: int) -> str:
     """
     whole, rest = divmod(satoshis, SATOSHIS_PER_BITCOIN)
     return f"{whole}.{rest:08d}"
-
-
-def parse_bitcoin(text: str) -> int:
-    """The satoshis of an amount as `format_bitcoin` writes it.
-
-    >>> parse_bitcoin("0.00001000")
-    1000
-    """
-    if not re.fullmatch(r"[0-9]{1,8}\.[0-9]{8}", text, re.ASCII):
-        raise ValueError(f"{text!r} is not an amount of bitcoin with eight digits.")
-    return int(text.replace(".", ""))
 
 
 def bitcoin_uri(address: str, satoshis: int, label: str = "") -> str:

@@ -20,9 +20,10 @@ RETRY_AFTER = [timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3_600
 
 
 def retried(work):
-    """Makes a task of a function of one argument, mostly a row's key: what fails is tried again, later and later.
+    """Makes a task of a function of one argument, mostly a row's key.
 
-    Each failure stays to be seen among the task results; the last one is final.
+    What fails is tried again, later and later. Each failure stays to be seen among the task
+    results; the last one is final.
     """
 
     @functools.wraps(work)

@@ -20,6 +20,7 @@ urlpatterns = [
     path("payments/invoice/<str:key>/download/<int:line>/", views.download, name="download"),
     # Blockonomics takes a redirect for a failure, so both spellings lead here.
     re_path(r"^payments/callback/(?P<provider>[a-z_]+)/?$", views.callback, name="callback"),
+    path("favicon.ico", views.favicon),
     path("healthz", views.healthz, name="healthz"),
 ]
 

@@ -3,21 +3,25 @@ import logging
 import secrets
 import time
 from contextlib import contextmanager
+from math import ceil
 
 from django.conf import settings
 from django.core.cache import cache
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db import connection
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect, render
+from django.templatetags.static import static
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import providers, qr, tasks
+from . import database, providers, qr, tasks
 from .basket import Basket, total
 from .forms import QuantityForm
 from .goods import GoodsResponse
@@ -34,7 +38,10 @@ ALARM_SECONDS = 3_600
 
 
 def telling_of_trouble(view):
-    """Turns a provider's error into a log line for the merchant and a page for the shopper."""
+    """Turns a provider's error into a log line for the merchant and a page for the shopper.
+
+    With an invoice's key, the page is about an order that stands; else nothing was ordered.
+    """
 
     @functools.wraps(view)
     def wrapped(request, *args, **kwargs):
@@ -48,7 +55,11 @@ def telling_of_trouble(view):
             response = render(
                 request,
                 "payments/trouble.html",
-                {"explanation": error.explanation, "trying_again_may_help": may_help},
+                {
+                    "explanation": error.explanation,
+                    "trying_again_may_help": may_help,
+                    "key": kwargs.get("key"),
+                },
                 status=503 if may_help else 502,
             )
             if may_help:
@@ -61,20 +72,32 @@ def telling_of_trouble(view):
 @contextmanager
 def one_at_a_time(visitor: str):
     """Lets the second click of a double click wait, so that it finds the first one's invoice."""
-    name = f"buying-{visitor}"
+    name, ticket = f"buying-{visitor}", secrets.token_hex(8)
     deadline = time.monotonic() + TURN_SECONDS
-    while not cache.add(name, True, TURN_SECONDS) and time.monotonic() < deadline:
+    while not cache.add(name, ticket, TURN_SECONDS) and time.monotonic() < deadline:
+        database.release()
         time.sleep(0.05)
     try:
         yield
     finally:
-        cache.delete(name)
+        if cache.get(name) == ticket:
+            cache.delete(name)
+
+
+def visitor_of(request) -> str:
+    """The same for all that one browser does, also for two first clicks at once.
+
+    It is drawn from the form's CSRF cookie, as before the first purchase there is no session yet.
+    """
+    get_token(request)  # makes one, should there be none yet
+    drawn = salted_hmac("payments.visitor", request.META["CSRF_COOKIE"], algorithm="sha256")
+    return request.session.setdefault("visitor", drawn.hexdigest()[:32])
 
 
 # The shelf
 
 
-@require_GET
+@require_safe
 def shelf(request):
     words = request.GET.get("q", "").replace("\0", "").strip()[:100]
     products = Product.objects.on_sale().matching(words)
@@ -82,13 +105,13 @@ def shelf(request):
     return render(request, "payments/shelf.html", {"page": page, "words": words})
 
 
-@require_GET
+@require_safe
 def product(request, slug):
     found = get_object_or_404(Product.objects.on_sale(), slug=slug)
     return render(request, "payments/product.html", {"product": found})
 
 
-@require_GET
+@require_safe
 def basket(request):
     lines = Basket(request.session).lines()
     return render(request, "payments/basket.html", {"lines": lines, "total": total(lines)})
@@ -123,14 +146,12 @@ def create_payment(request, pk=None):
         lines = [Line(get_object_or_404(Product.objects.on_sale(), pk=pk))]
     if not lines:
         return redirect("payments:basket")
-    visitor = request.session.setdefault("visitor", secrets.token_urlsafe(24))
+    visitor = visitor_of(request)
     provider = providers.get("blockonomics")
     with one_at_a_time(visitor):
         invoice = Invoice.objects.standing_for(visitor, lines)
         if invoice is None:
             invoice = Invoice.objects.create_for(lines, provider, visitor)
-    if pk is None:
-        Basket(request.session).empty()
     return redirect(invoice)
 
 
@@ -138,20 +159,23 @@ def create_payment(request, pk=None):
 
 
 @never_cache
-@require_GET
+@require_safe
 def invoice(request, key):
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
+    settlement = found.conclusion(now)
+    if settlement in (found.Settlement.CONFIRMING, found.Settlement.PAID):
+        Basket(request.session).take_out(found)
     provider = providers.get(found.provider)
     return render(
         request,
         "payments/invoice.html",
         {
             "invoice": found,
-            "settlement": found.conclusion(now),
+            "settlement": settlement,
             "revision": found.revision(now),
             "steps": found.steps(),
-            "seconds_left": max(0, int((found.expires_at - now).total_seconds())),
+            "seconds_left": max(0, ceil((found.expires_at - now).total_seconds())),
             "qr_code": qr.svg(found.bitcoin_uri),
             "socket_url": provider.socket_url(found.reference),
             "demo_wallet_url": _demo_wallet_url(request, found),
@@ -169,7 +193,7 @@ def _demo_wallet_url(request, invoice):
 
 
 @never_cache
-@require_GET
+@require_safe
 def invoice_status(request, key):
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
@@ -188,7 +212,7 @@ def invoice_status(request, key):
             "late": found.has_late,
             "asset": found.asset,
             "address": found.reference,
-            "rate": str(found.rate.normalize()),
+            "rate": f"{found.rate.normalize():f}",
             "currency": found.currency,
             "total": str(found.total),
             "expires_at": found.expires_at.isoformat(),
@@ -208,20 +232,20 @@ def quote(request, key):
 
 
 @never_cache
-@require_GET
+@require_safe
 def receipt(request, key):
     found = get_object_or_404(Invoice.objects.with_key(key).paid().complete())
     return render(request, "payments/receipt.html", {"invoice": found})
 
 
 @never_cache
-@require_GET
+@require_safe
 def download(request, key, line):
     """The goods, once paid; any other combination of key and line is a 404."""
     bought = Invoice.objects.with_key(key)
     found = get_object_or_404(InvoiceLine.objects.deliverable(), invoice__in=bought, pk=line)
     try:
-        response = GoodsResponse(found.product.file)
+        response = GoodsResponse(found.goods)
         found.invoice.log(Event.Kind.DOWNLOADED, "shopper", found.title)
         return response
     except FileNotFoundError as error:
@@ -249,7 +273,7 @@ def callback(request, provider):
         return service.acknowledge(Callback.objects.receive(service, request))
     except PermissionDenied as error:
         return HttpResponse(f"{error}\n", status=403, content_type="text/plain")
-    except BadRequest as error:
+    except (BadRequest, SuspiciousOperation) as error:
         return HttpResponseBadRequest(f"{error}\n", content_type="text/plain")
     except Exception:
         logger.exception("A callback could not be recorded; the sender is asked to try again.")
@@ -262,9 +286,15 @@ def callback(request, provider):
 
 
 @never_cache
-@require_GET
+@require_safe
 def healthz(request):
     """200 when the database answers; a database that does not ends in a 503."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return HttpResponse("ok", content_type="text/plain")
+
+
+@require_safe
+def favicon(request):
+    """Browsers ask for it on pages that do not name one, such as the desk."""
+    return redirect(static("img/favicon.svg"))

@@ -124,7 +124,7 @@ class PayForm(forms.Form):
 def amounts_of(link):
     """Satoshis by button."""
     more = link.value + max(1, link.value // 10)
-    return {"exact": link.value, "half": link.value // 2, "more": more}
+    return {"exact": link.value, "half": -(-link.value // 2), "more": more}
 
 
 @never_cache

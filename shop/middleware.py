@@ -3,7 +3,7 @@
 import logging
 
 from django.conf import settings
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponseBadRequest
 from django.shortcuts import render
@@ -23,7 +23,7 @@ def security_headers(get_response):
 
 
 class PlainErrors:
-    """Errors in the shop's own words, the same with DEBUG on and off.
+    """Errors that a visitor can cause in the shop's own words, the same with DEBUG on and off.
 
     Django's debug pages would show what a visitor sent (a callback's secret among it), and their
     404s would differ from key to key. Unexpected errors are left to Django.
@@ -33,10 +33,13 @@ class PlainErrors:
         self.get_response = get_response
 
     def __call__(self, request):
-        return self.get_response(request)
+        response = self.get_response(request)
+        if response.status_code == 404 and request.resolver_match is None:
+            return render(request, "404.html", status=404)
+        return response
 
     def process_exception(self, request, exception):
-        if isinstance(exception, BadRequest):
+        if isinstance(exception, BadRequest | SuspiciousOperation):
             return HttpResponseBadRequest(f"{exception}\n", content_type="text/plain")
         try:
             if isinstance(exception, Http404):

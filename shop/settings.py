@@ -61,7 +61,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     # Under ASGI each request has a thread of its own: only a pool keeps connections alive.
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10}
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+        "min_size": 1,
+        "max_size": env.int("DATABASE_POOL", 20),
+        "timeout": 10,
+    }
 
 REDIS_URL = env.str("REDIS_URL", "")
 if REDIS_URL:
@@ -78,7 +82,12 @@ if REDIS_URL:
         }
     }
 else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "OPTIONS": {"MAX_ENTRIES": 10_000},
+        }
+    }
     CHANNEL_LAYERS = {"default": {"BACKEND": "payments.live.MemoryChannelLayer"}}
 
 # The shop
@@ -114,6 +123,7 @@ PRICE_MAX_AGE = timedelta(seconds=env.int("PRICE_MAX_AGE", 60))
 
 QUOTE_LIFETIME = timedelta(minutes=env.int("QUOTE_MINUTES", 15))
 QUOTE_GRACE = timedelta(seconds=env.int("QUOTE_GRACE", 60))
+SMALLEST_PAYMENT = env.int("SMALLEST_PAYMENT", 546)
 UNDERPAYMENT_TOLERANCE = env.decimal("UNDERPAYMENT_TOLERANCE", 0)
 CONFIRMATION_POLICY = env.str("CONFIRMATION_POLICY", "0-: 2")
 
@@ -208,9 +218,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
 
 _is_https = SITE_URL.startswith("https://")
 SECURE_SSL_REDIRECT = _is_https
-SECURE_HSTS_SECONDS = 63_072_000 if _is_https else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = _is_https
-SECURE_HSTS_PRELOAD = _is_https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if _is_https else 0
+# Other sites of the same domain are not ours to decide about.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
@@ -237,6 +248,7 @@ LOGGING = {
     "loggers": {
         # Django brings handlers of its own, which would write each line again, unfiltered.
         "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
         "daphne": {"level": "WARNING"},
         "django_tasks_db": {"level": "ERROR"},
     },

@@ -135,7 +135,7 @@ def test_nonsense_is_answered_400_and_kept_in_the_inbox(client, invoice, wrong):
     assert not Transaction.objects.exists()
 
 
-@pytest.mark.parametrize("beside", [{"crypto": "USDT"}, {"crypto": "BCH"}, {"status": "-1"}])
+@pytest.mark.parametrize("beside", [{"crypto": "USDT"}, {"crypto": "A\0B"}, {"status": "-1"}])
 def test_what_is_no_bitcoin_payment_is_kept_and_not_applied(call_back, invoice, beside):
     response = call_back(invoice, **beside)
 
@@ -195,6 +195,13 @@ def test_a_bug_of_ours_loses_nothing(call_back, invoice, monkeypatch):
     monkeypatch.undo()
     assert call_back(invoice).status_code == 200
     assert Invoice.objects.get().settlement == "paid"
+
+
+def test_too_many_parameters_make_no_sense(client, db):
+    query = "&".join(f"p{number}=1" for number in range(1_001))
+
+    assert client.get(f"{DOOR}?{query}").status_code == 400
+    assert not Callback.objects.exists()
 
 
 def test_the_inbox_never_holds_the_secret(call_back, invoice):

@@ -7,12 +7,28 @@ from pathlib import Path
 import pytest
 from django.core.checks import Warning, registry
 from django.core.management import get_commands
+from dotenv import dotenv_values
 
 from payments import checks
 from payments.providers.blockonomics import ADVICE
 
+ROOT = Path(__file__).parents[1]
+# The account key of BIP84's test vectors.
+ZPUB = (
+    "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGD"
+    "tKsAYz2oz2AGutZYs"
+)
+
+
+def env_example(name):
+    return dotenv_values(ROOT / ".env.example", interpolate=False)[name]
+
+
 SOUND = {
     "DEBUG": False,
+    "SECRET_KEY": "a-secret-key-of-our-own",
+    "BLOCKONOMICS_URL": "https://www.blockonomics.co",
+    "BLOCKONOMICS_XPUB": "",
     "SITE_URL": "https://shop.example.com",
     "BLOCKONOMICS_CALLBACK_SECRETS": ["a-secret-of-many-letters"],
     "BLOCKONOMICS_API_KEY": "an-api-key",
@@ -39,12 +55,20 @@ TROUBLE = [
     ("payments.E006", {"CONFIRMATION_POLICY": ""}),
     ("payments.E006", {"CONFIRMATION_POLICY": ".-: 2"}),
     ("payments.W003", {"CONFIRMATION_POLICY": "0-5: 0, 5-: 2"}),
+    ("payments.E007", {"BLOCKONOMICS_XPUB": "zpub-of-nobody"}),
+    ("payments.E008", {"SECRET_KEY": env_example("SECRET_KEY")}),
+    ("payments.E008", {"BLOCKONOMICS_API_KEY": env_example("BLOCKONOMICS_API_KEY")}),
+    ("payments.E008", {"BLOCKONOMICS_CALLBACK_SECRETS": ["x" * 16, "demo-callback-secret"]}),
+    ("payments.E009", {"BITCOIN_NETWORK": "test"}),
+    ("payments.W005", {"BLOCKONOMICS_URL": "http://www.blockonomics.co"}),
     ("payments.W004", {"SITE_URL": "http://shop.example.com"}),
 ]
 SILENT = [
     {"BLOCKONOMICS_CALLBACK_SECRETS": ["sixteen-letters!"]},
     {"BLOCKONOMICS_TEST_MODE": True, "DEBUG": True},
-    {"BITCOIN_NETWORK": "signet"},
+    {"BITCOIN_NETWORK": "signet", "DEBUG": True},
+    {"SECRET_KEY": env_example("SECRET_KEY"), "DEBUG": True},
+    {"BLOCKONOMICS_XPUB": ZPUB},
     {"UNDERPAYMENT_TOLERANCE": Decimal("99.99")},
     {"CONFIRMATION_POLICY": "0-5: 1, 5-: 2"},
 ]

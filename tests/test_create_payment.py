@@ -1,5 +1,6 @@
 """Buying: POST /payments/create/<pk>/ and POST /payments/create/"""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -142,19 +143,17 @@ def test_an_underpaid_invoice_is_shown_again(buy, product, call_back):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_double_click_makes_one_invoice(product, service):
-    browser = Client()
-    browser.get("/")
-    session = browser.session
-    session["visitor"] = "somebody"
-    session.save()
-    cookies = {"sessionid": session.session_key}
+def test_a_double_click_of_a_first_time_visitor_makes_one_invoice(product, service):
+    browser = Client(enforce_csrf_checks=True)
+    page = browser.get(product.get_absolute_url()).content.decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
 
     def click(_):
-        client = Client()
-        client.cookies.load(cookies)
+        client = Client(enforce_csrf_checks=True)
+        client.cookies["csrftoken"] = browser.cookies["csrftoken"].value
+        form = {"csrfmiddlewaretoken": token}
         try:
-            return client.post(f"/payments/create/{product.pk}/")["Location"]
+            return client.post(f"/payments/create/{product.pk}/", form)["Location"]
         finally:
             connection.close()
 
@@ -165,7 +164,9 @@ def test_a_double_click_makes_one_invoice(product, service):
     assert Invoice.objects.count() == 1
 
 
-def test_the_basket_becomes_one_invoice_with_several_lines(client, make_product, service):
+def test_the_basket_becomes_one_invoice_with_several_lines(
+    client, make_product, service, call_back
+):
     one, two = make_product("One", "1.50"), make_product("Two", "2.25")
     client.post(f"/basket/{one.pk}/", {"quantity": 2})
     client.post(f"/basket/{two.pk}/")
@@ -176,6 +177,9 @@ def test_the_basket_becomes_one_invoice_with_several_lines(client, make_product,
     assert response["Location"] == invoice.get_absolute_url()
     assert str(invoice.total) == "5.25"
     assert [(line.title, line.quantity) for line in invoice.lines.all()] == [("One", 2), ("Two", 1)]
+    assert b"Nothing in it yet" not in client.get("/basket/").content
+    call_back(invoice, status=0)
+    client.get(invoice.get_absolute_url())
     assert b"Nothing in it yet" in client.get("/basket/").content
 
 
@@ -347,3 +351,32 @@ def test_every_kind_of_address_of_the_network_is_taken(
 
     assert buy(product).status_code == 302
     assert Invoice.objects.get().reference == given
+
+
+@pytest.mark.parametrize("fault", [(200, '{"price": null}'), (500, ""), requests.Timeout()])
+def test_an_address_that_nobody_was_shown_goes_to_the_next_purchase(buy, product, service, fault):
+    service.answers["price"] = fault
+    buy(product)
+    service.answers.clear()
+
+    buy(product)
+
+    assert Invoice.objects.get().reference == address(0)
+    assert len(calls(service, "/api/new_address")) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_waits_for_the_service_holds_no_database_connection(product, service):
+    held = []
+
+    def new_address(request):
+        held.append(connection.connection)
+        return 200, {}, f'{{"address": "{address(1)}"}}'
+
+    service.reset()
+    service.add("GET", "http://127.0.0.1:8000/sandbox/api/price", json={"price": 100_000})
+    service.add_callback("POST", "http://127.0.0.1:8000/sandbox/api/new_address", new_address)
+
+    Client().post(f"/payments/create/{product.pk}/")
+
+    assert held == [None]

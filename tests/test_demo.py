@@ -40,3 +40,16 @@ def test_its_log_holds_no_secret(tmp_path):
 
     for secret in ("demo-callback-secret", "demo-api-key", "a-wrong-secret"):
         assert secret not in demo.output
+
+
+def test_a_taken_port_is_told_before_anything_is_touched(tmp_path):
+    with Demo(tmp_path) as demo:
+        second = Demo(tmp_path)
+        second.port, second.url = demo.port, demo.url
+
+        second.start()
+
+        assert second.process.wait(30) != 0
+        assert f"Port {demo.port} is taken" in second.output
+        assert "The shop" not in second.output
+        assert requests.get(f"{demo.url}/healthz", timeout=10).status_code == 200

@@ -53,11 +53,20 @@ def test_another_invoices_key_opens_nothing(fetch, make_invoice, call_back):
     assert fetch(paid, key="x" * 32).status_code == 404
 
 
-def test_a_product_without_a_file_has_no_download(fetch, invoice, call_back):
-    Product.objects.update(file="")
+def test_a_product_without_a_file_has_no_download(
+    fetch, make_product, provider, service, call_back
+):
+    invoice = Invoice.objects.create_for([Line(make_product(file=None))], provider)
     call_back(invoice)
 
     assert fetch(invoice).status_code == 404
+
+
+def test_what_was_bought_stays_whatever_is_sold_now(fetch, invoice, call_back):
+    Product.objects.update(file="")
+    call_back(invoice)
+
+    assert fetch(invoice).getvalue() == GOODS
 
 
 def test_a_lost_file_is_a_404_for_the_shopper_and_a_line_for_the_merchant(

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 import time_machine
 import zxingcpp
+from django.core.cache import cache
 from PIL import Image, ImageDraw
 
 from payments.models import Invoice
@@ -163,7 +164,7 @@ def test_the_status_door_tells_the_facts(page, invoice, call_back):
     assert answer["settlement"] == "underpaid"
     assert (answer["due"], answer["outstanding"]) == (10_000, 5_000)
     assert (answer["received"], answer["confirmed"]) == (5_000, 4_000)
-    assert (answer["total"], answer["currency"], answer["rate"]) == ("10.00", "USD", "1E+5")
+    assert (answer["total"], answer["currency"], answer["rate"]) == ("10.00", "USD", "100000")
     assert answer["expires_at"] == invoice.expires_at.isoformat()
     assert answer["paid_at"] is None
 
@@ -232,3 +233,74 @@ def test_status_answers_are_json(page):
 
     assert response["Content-Type"] == "application/json"
     assert json.load(io.BytesIO(response.content))
+
+
+def test_while_the_worth_of_a_payment_is_not_known_nothing_is_asked_for(
+    page, invoice, call_back, service
+):
+    cache.clear()
+    service.answers["price"] = (503, "")
+    with time_machine.travel(invoice.expires_at + timedelta(hours=1), tick=False):
+        call_back(invoice)
+        html = page().content.decode()
+        status = page("status/").json()
+
+    assert "Please do not pay again" in html
+    assert "<svg" not in html
+    assert "bitcoin:" not in html
+    assert "Get a new price" not in html
+    assert (status["received"], status["outstanding"]) == (10_000, 0)
+
+
+def test_an_amount_is_asked_for_only_while_its_price_stands(page, invoice, call_back):
+    call_back(invoice, value=4_000)
+
+    with time_machine.travel(invoice.expires_at, tick=False):
+        html = page().content.decode()
+
+    assert "Something is still missing" in html
+    assert "6.00\u00a0USD are missing" in html
+    assert "<svg" not in html
+    assert "Get a new price" in html
+
+
+def test_less_than_a_wallet_sends_is_never_asked_for(page, invoice, call_back):
+    call_back(invoice, value=9_999)
+
+    assert "0.00000546" in page().content.decode()
+
+
+def test_what_is_not_worth_sending_back_is_not_worth_a_word(page, invoice, call_back):
+    call_back(invoice, value=10_545)
+    assert "more than was asked for" not in page().content.decode()
+
+    call_back(invoice, number=2, value=1)
+    assert "0.00000546 BTC more than was asked for" in page().content.decode()
+
+
+def test_the_receipt_lists_what_was_confirmed_and_nothing_else(page, invoice, call_back):
+    call_back(invoice, number=1, status=0, rbf=1)
+    call_back(invoice, number=2, status=2)
+
+    html = page("receipt/").content.decode()
+
+    assert txid(2) in html
+    assert txid(1) not in html
+    assert "marked as replaceable" not in page().content.decode()
+
+
+@pytest.mark.parametrize(("policy", "steps"), [("0-: 0", 2), ("0-: 1", 2), ("0-: 2", 3)])
+def test_the_steps_are_those_of_the_policy(page, invoice, call_back, settings, policy, steps):
+    settings.CONFIRMATION_POLICY = policy
+    call_back(invoice, status=0, rbf=1)
+
+    html = page().content.decode()
+
+    listed = re.search(r'<ol class="steps".*?</ol>', html, re.DOTALL)[0]
+    assert listed.count("<li") == steps
+    assert ("one block confirms" in html) is (policy != "0-: 2")
+
+
+@pytest.mark.parametrize("path", ["/", "/basket/", "/healthz"])
+def test_monitors_may_knock_with_head(client, db, path):
+    assert client.head(path).status_code == 200

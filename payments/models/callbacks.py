@@ -14,6 +14,11 @@ from .timeline import Event
 NOTE_LENGTH = 300
 
 
+def tidy(note: str) -> str:
+    """A note as a database takes it: PostgreSQL knows no NUL."""
+    return note.replace("\0", "")[:NOTE_LENGTH]
+
+
 class CallbackManager(models.Manager):
     def receive(self, provider: Provider, request: HttpRequest) -> list[Sighting]:
         """Stores what arrived with the right secret, then brings it into the books.
@@ -48,7 +53,7 @@ class CallbackManager(models.Manager):
             provider=provider.slug,
             query=provider.redact(request),
             outcome=outcome,
-            note=note[:NOTE_LENGTH],
+            note=tidy(note),
         )
 
 
@@ -112,5 +117,5 @@ class Callback(models.Model):
             self.invoice.log(Event.Kind.TOUCHED, by, f"callback {self.pk} processed again")
 
     def conclude(self, outcome: Outcome, invoice: Invoice | None = None, note: str = ""):
-        self.outcome, self.invoice, self.note = outcome, invoice, note[:NOTE_LENGTH]
+        self.outcome, self.invoice, self.note = outcome, invoice, tidy(note)
         self.save(update_fields=["outcome", "invoice", "note"])

@@ -7,10 +7,11 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
+from django.db.models.fields.files import FieldFile
 from django.urls import reverse
 from django.utils import timezone
 
-from payments import live, money, policy, tasks
+from payments import database, live, money, policy, tasks
 from payments.providers.base import (
     PaymentRequest,
     Provider,
@@ -100,10 +101,10 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         if not visitor:
             return None
         wanted = {(line.product.pk, line.quantity, line.product.price) for line in lines}
-        for invoice in self.unpaid().filter(visitor=visitor).complete().order_by("-pk")[:20]:
-            if {
-                (line.product_id, line.quantity, line.unit_price) for line in invoice.lines.all()
-            } == wanted:
+        own = self.unpaid().filter(visitor=visitor, currency=settings.SHOP_CURRENCY)
+        for invoice in own.complete().order_by("-pk")[:20]:
+            rows = invoice.lines.all()
+            if wanted == {(row.product_id, row.quantity, row.unit_price) for row in rows}:
                 return invoice
         return None
 
@@ -129,17 +130,21 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
                         title=line.product.title,
                         unit_price=line.product.price,
                         quantity=line.quantity,
+                        file=line.product.file.name,
                     )
                     for line in lines
                 )
                 invoice.log(Event.Kind.CREATED, "shopper", invoice.quote_in_words())
         except IntegrityError as error:
+            if not self.filter(asset=invoice.asset, reference=invoice.reference).exists():
+                raise
             # Two requests at once can be given the same address; the other one has it now.
             raise self._address_taken(provider) from error
         return invoice
 
     def _request_fresh_payment(self, invoice: "Invoice", provider: Provider) -> PaymentRequest:
         for _ in range(2):
+            database.release()
             request = provider.request_payment(invoice)
             if not self.filter(asset=request.asset, reference=request.reference).exists():
                 return request
@@ -159,12 +164,13 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         Hearing it twice, late or out of order changes nothing that was known better. Open pages
         are told after the commit.
         """
-        rate = self._rate_if_late(provider, sighting)
+        heard_at = timezone.now()
+        rate = self._rate_if_late(provider, sighting, heard_at)
         with transaction.atomic():
             invoice = self.select_for_update().filter(**whose(provider, sighting)).first()
             if invoice is None:
                 return Recorded(None, False)
-            news = invoice.note(sighting, rate, timezone.now(), by)
+            news = invoice.note(sighting, rate, heard_at, by)
             invoice.follow_up(news, by)
         return Recorded(invoice, bool(news))
 
@@ -193,16 +199,19 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
                 invoice.ask_for_review(reason)
                 transaction.on_commit(lambda: live.announce(invoice))
 
-    def _rate_if_late(self, provider: Provider, sighting: Sighting) -> Decimal | None:
+    def _rate_if_late(
+        self, provider: Provider, sighting: Sighting, heard_at: datetime
+    ) -> Decimal | None:
         """The market rate for a payment that no quote covers, asked for before any lock is held.
 
         None if there is no need of it, or if it cannot be had: money is recorded all the same.
         """
         invoice = self.filter(**whose(provider, sighting)).first()
-        if invoice is None or invoice.quote_covers(timezone.now()):
+        if invoice is None or invoice.quote_covers(heard_at):
             return None
         if invoice.transactions.filter(txid=sighting.txid, rate__isnull=False).exists():
             return None
+        database.release()
         try:
             return provider.market_rate(invoice.currency)
         except ProviderError:
@@ -334,6 +343,7 @@ class Invoice(models.Model):
         """
         if not self.may_requote(timezone.now()):
             return False
+        database.release()
         rate = provider.market_rate(self.currency)
         with transaction.atomic():
             invoice = Invoice.objects.select_for_update().get(pk=self.pk)
@@ -494,10 +504,16 @@ class Invoice(models.Model):
 
     @property
     def outstanding(self) -> int:
-        """The satoshis that are still to be paid, at the quote's rate."""
-        if self.conclusion(self.quoted_at) in (self.Settlement.PAID, self.Settlement.CONFIRMING):
+        """The satoshis that are still to be paid, at the quote's rate.
+
+        Nothing, as long as the worth of something that came in is not known.
+        """
+        settlement = self.conclusion(self.quoted_at)
+        covered = settlement in (self.Settlement.PAID, self.Settlement.CONFIRMING)
+        if covered or self.has_unvalued:
             return 0
-        return money.to_satoshis(self.missing, self.rate)
+        # Wallets and nodes refuse to send dust.
+        return max(money.to_satoshis(self.missing, self.rate), settings.SMALLEST_PAYMENT)
 
     @property
     def overpaid(self) -> int:
@@ -507,6 +523,11 @@ class Invoice(models.Model):
         if not rates or excess <= 0:
             return 0
         return int(excess * money.SATOSHIS_PER_BITCOIN / rates[-1])
+
+    @property
+    def has_unvalued(self) -> bool:
+        """Whether the worth of a payment is not known, as there was no rate when it was seen."""
+        return any(row.rate is None and row.dropped_at is None for row in self.transactions.all())
 
     @property
     def has_replaceable(self) -> bool:
@@ -521,10 +542,9 @@ class Invoice(models.Model):
         """How far the slowest of the payments is, as steps done and to be done."""
         statuses = [payment.status for payment in self.transactions.all() if not payment.dropped_at]
         slowest = Status.CONFIRMED if self.paid_at else min(statuses, default=Status.NOT_STARTED)
-        return [
-            ("Payment seen", slowest >= Status.UNCONFIRMED),
-            ("First confirmation", slowest >= Status.PARTIALLY_CONFIRMED),
-            ("Confirmed", slowest >= Status.CONFIRMED),
+        steps = ["Payment seen", "First confirmation", "Second confirmation"]
+        return [(step, slowest >= status) for status, step in enumerate(steps)][
+            : self.blocks_needed + 1
         ]
 
     def revision(self, at: datetime) -> str:
@@ -532,7 +552,21 @@ class Invoice(models.Model):
         payments = "".join(payment.mark for payment in self.transactions.all())
         settlement = self.conclusion(at)
         asks_anew = settlement == self.Settlement.UNDERPAID and at >= self.expires_at
-        return f"{settlement}-{payments}-{self.due}-{int(asks_anew)}"
+        return f"{settlement}-{payments}-{self.outstanding}-{int(asks_anew)}"
+
+    @property
+    def blocks_needed(self) -> int:
+        """How many blocks make a payment final here; Blockonomics counts no further than two."""
+        return max(policy.enough_status(self.total), 0 if self.paid_at else 1)
+
+    @property
+    def is_overpaid(self) -> bool:
+        """Whether so much too much came in that it could be sent back."""
+        return self.overpaid >= settings.SMALLEST_PAYMENT
+
+    @property
+    def confirmed_transactions(self) -> list:
+        return self.books.confirmed_transactions
 
     @property
     def bitcoin_uri(self) -> str:
@@ -543,10 +577,10 @@ class Invoice(models.Model):
 
 class InvoiceLineQuerySet(models.QuerySet):
     def deliverable(self):
-        """Lines whose invoice is paid and whose product has a file to hand over."""
-        return self.filter(
-            invoice__settlement=Invoice.Settlement.PAID, product__file__gt=""
-        ).select_related("product", "invoice")
+        """Lines with a file to hand over, whose invoice is paid."""
+        return self.filter(invoice__settlement=Invoice.Settlement.PAID, file__gt="").select_related(
+            "product", "invoice"
+        )
 
 
 class InvoiceLine(models.Model):
@@ -557,6 +591,9 @@ class InvoiceLine(models.Model):
     title = models.CharField(max_length=120)
     unit_price = models.DecimalField(max_digits=12, decimal_places=2)
     quantity = models.PositiveSmallIntegerField(default=1)
+    file = models.CharField(
+        max_length=100, blank=True, help_text="The file that was sold, whatever is sold now."
+    )
 
     objects = InvoiceLineQuerySet.as_manager()
 
@@ -577,11 +614,10 @@ class InvoiceLine(models.Model):
         return self.unit_price * self.quantity
 
     @property
-    def is_downloadable(self) -> bool:
-        return bool(self.product.file)
-
-    def get_download_url(self):
-        return reverse("payments:download", args=[self.invoice.key, self.pk])
+    def goods(self) -> FieldFile:
+        """The file that was sold."""
+        field = Product._meta.get_field("file")
+        return FieldFile(self.product, field, self.file)
 
 
 class Delivery(models.Model):

@@ -155,6 +155,7 @@ class Books:
     confirmed: int
     received_value: Decimal
     confirmed_value: Decimal
+    confirmed_transactions: list
 
     @classmethod
     def of(cls, transactions: Iterable[Transaction], total: Decimal) -> "Books":
@@ -166,4 +167,5 @@ class Books:
             confirmed=sum(payment.amount for payment in confirmed),
             received_value=money.add_up(payment.value for payment in seen),
             confirmed_value=money.add_up(payment.value for payment in confirmed),
+            confirmed_transactions=confirmed,
         )

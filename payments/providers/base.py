@@ -42,18 +42,18 @@ class ProviderError(Exception):
     """The service could not do what was asked.
 
     str(error) is for the merchant's log: which endpoint, what happened, what to do.
-    `explanation` is for the shopper. `status` is the HTTP status, 0 if there was none. `alarming`
+    `explanation` is for the shopper. `http_status` is 0 if there was no answer. `alarming`
     says that somebody may be redirecting the money, so that the merchant is told at once.
     """
 
     explanation = "Bitcoin payments do not work at the moment."
 
     def __init__(
-        self, message: str, explanation: str = "", status: int = 0, alarming: bool = False
+        self, message: str, explanation: str = "", http_status: int = 0, alarming: bool = False
     ):
         super().__init__(message)
         self.explanation = explanation or self.explanation
-        self.status = status
+        self.http_status = http_status
         self.alarming = alarming
 
 

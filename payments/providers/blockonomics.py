@@ -60,7 +60,10 @@ ADVICE = {
     1032: "The account has several stores, none of which has this shop's callback URL: enter the "
     "one that `manage.py doctor` prints in the Blockonomics dashboard, under Stores.",
 }
-DISTRUST = "The bitcoin payment service gave us an address that we do not trust, so we do not show it to you."
+DISTRUST = (
+    "The bitcoin payment service gave us an address that we do not trust, so it is not shown."
+)
+SPARE_ADDRESS = "blockonomics-spare-address"
 STATUS_WORDS = {"unconfirmed": 0, "partially confirmed": 1, "confirmed": 2}
 GAP_LIMIT_CODES = {1006, 1007, 1008, 1009}
 # Older answers carry no number, only these words.
@@ -147,7 +150,7 @@ class Client:
         try:
             return self._ask("GET", "/api/tx_detail", {"txid": txid})
         except ProviderRefused as error:
-            if error.status == 404:
+            if error.http_status == 404:
                 return None
             raise
 
@@ -231,7 +234,7 @@ def _error(path: str, status: int, answer) -> ProviderUnavailable | ProviderRefu
             "This shop's account with the bitcoin payment service is not set up completely.",
         )
     if 400 <= status < 500 and status not in (408, 425, 429):
-        return ProviderRefused(said, status=status)
+        return ProviderRefused(said, http_status=status)
     if status == 200:
         return nonsense(path)
     return ProviderUnavailable(
@@ -288,11 +291,15 @@ class Blockonomics:
 
     def request_payment(self, invoice) -> PaymentRequest:
         price = second_caller.submit(self.market_rate, invoice.currency)
-        address = self._new_address()
+        address = self._spare_address() or self._new_address()
         try:
             rate = price.result(timeout=self.client.timeout)
         except Overdue as error:
+            cache.set(SPARE_ADDRESS, address, None)
             raise ProviderUnavailable("Blockonomics /api/price did not answer in time.") from error
+        except ProviderError:
+            cache.set(SPARE_ADDRESS, address, None)
+            raise
         return PaymentRequest(
             reference=address, asset="BTC", due=money.to_satoshis(invoice.total, rate), rate=rate
         )
@@ -390,6 +397,11 @@ class Blockonomics:
         parts = urlsplit(settings.BLOCKONOMICS_URL)
         scheme = "ws" if parts.scheme == "http" else "wss"
         return urlunsplit((scheme, parts.netloc, f"{parts.path}/payment/{reference}", "", ""))
+
+    def _spare_address(self) -> str | None:
+        """An address that nobody was shown, as there was no price for it; each is given once."""
+        address = cache.get(SPARE_ADDRESS)
+        return address if address and cache.delete(SPARE_ADDRESS) else None
 
     def _new_address(self) -> str:
         address = self.client.new_address(self.callback_url())

@@ -94,7 +94,8 @@ function keepAsking() {
 function countDown(place, end) {
   const left = Math.ceil((end - Date.now()) / SECOND);
   if (left <= 0) {
-    look();
+    look(); // again and again: the server's clock decides, and may be a moment behind
+    setTimeout(() => countDown(place, end), 2 * SECOND);
     return;
   }
   const minutes = Math.floor(left / 60);

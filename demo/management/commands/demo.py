@@ -1,5 +1,7 @@
 import hashlib
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -34,11 +36,16 @@ class Command(BaseCommand):
     help = "Sets up the demo shop with its goods and its merchant, and serves it."
 
     def add_arguments(self, parser):
+        parser.add_argument("--fresh", action="store_true", help="begin anew, without the old data")
         parser.add_argument("--watch", action="store_true", help="run the watcher as well")
 
-    def handle(self, watch, **options):
+    def handle(self, fresh, watch, **options):
         if not settings.SANDBOX:
             raise CommandError("The demo needs the sandbox: set SANDBOX=true.")
+        self.find_the_port_free()
+        if fresh:
+            shutil.rmtree(settings.DATA_DIR)
+            settings.STATIC_ROOT.mkdir(parents=True)
         call_command("migrate", verbosity=0)
         self.stock_the_shelf()
         self.hire_the_merchant()
@@ -54,9 +61,21 @@ class Command(BaseCommand):
         self.stdout.flush()
         with ExitStack() as companions:
             companions.enter_context(companion("worker", "--parent", str(os.getpid())))
+            companions.enter_context(companion("reconcile", "--loop"))
             if watch:
                 companions.enter_context(companion("watch_payments"))
             self.serve()
+
+    def find_the_port_free(self):
+        """Before anything is done: another demo may be running on the same data."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((urlsplit(settings.SITE_URL).hostname, port()))
+            except OSError as error:
+                raise CommandError(
+                    f"Port {port()} is taken. Take another one: PORT={port() + 1} make demo"
+                ) from error
 
     def stock_the_shelf(self):
         # The newest stands first on the shelf.
@@ -89,11 +108,10 @@ class Command(BaseCommand):
             users.create_superuser(MERCHANT, password=MERCHANT)
 
     def serve(self):
-        address = urlsplit(settings.SITE_URL)
         # No access log: it would write down the callback's secret with every URL.
         CommandLineInterface().run(
             [
-                *["--bind", address.hostname, "--port", str(address.port or 80)],
+                *["--bind", urlsplit(settings.SITE_URL).hostname, "--port", str(port())],
                 *["--verbosity", "0", "--no-server-name"],
                 *["--websocket-max-message-size", "4096", "--websocket-max-frame-size", "4096"],
                 "shop.asgi:application",
@@ -101,10 +119,18 @@ class Command(BaseCommand):
         )
 
 
+def port() -> int:
+    return urlsplit(settings.SITE_URL).port or 80
+
+
 @contextmanager
 def companion(*command):
     """Runs another command of the shop beside the server, and ends it with the server."""
-    process = subprocess.Popen([sys.executable, "manage.py", *command])  # noqa: S603
+    # In a demo nobody waits an hour to see that a payment is gone.
+    environment = {**os.environ, "DROP_AFTER_MINUTES": "1"}
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "manage.py", *command], env=environment
+    )
     try:
         yield
     finally:

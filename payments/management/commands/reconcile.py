@@ -46,7 +46,7 @@ class Command(BaseCommand):
         return count
 
     def claim_batch(self, provider, began):
-        """The next invoices, for this process alone. After a crash the next round has them again."""
+        """The next invoices, for this process alone; after a crash the next round has them."""
         with Turn.objects.alone("reconcile-batch"):
             batch = list(Invoice.objects.in_need(provider, began)[:ADDRESSES_PER_QUESTION])
             claimed = Invoice.objects.filter(pk__in=[invoice.pk for invoice in batch])
