@@ -14,7 +14,7 @@ PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false
 	BLOCKONOMICS_API_KEY=for-the-check-only BLOCKONOMICS_CALLBACK_SECRET=for-the-check-only \
 	SECRET_KEY=for-the-check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
 
-.PHONY: help demo sandbox test test-sqlite test-servers lint format clean
+.PHONY: help demo sandbox test test-sqlite test-servers soak bench lint format clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,11 +30,24 @@ test: test-sqlite test-servers ## every test, on SQLite and again on PostgreSQL 
 
 test-sqlite: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium
-	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2
+	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2 -m "not hard"
 
 test-servers: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 -m "not hard"
+
+test-hard: $(BIN)/.ready-dev ## kills, outages, full disks, crowds and hostile queries, on both databases
+	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2 -m hard
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 -m hard
+
+soak: $(BIN)/.ready-dev ## hours of the hard tests: 1,000 kills, 20,000 steps of life, 100,000 callbacks
+	env -u DATABASE_URL -u REDIS_URL SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 36000 \
+		tests/crash tests/test_lifecycle.py tests/test_fuzz.py tests/test_crowds.py
+	SOAK=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 --timeout 36000 \
+		tests/crash tests/test_lifecycle.py
+
+bench: $(BIN)/.ready ## the benchmarks, ours beside the naive way, as ratios
+	@$(BIN)/python -m benchmarks.callback
 
 lint: $(BIN)/.ready-dev ## formats, rules, migrations, production settings
 	$(BIN)/ruff format --check .

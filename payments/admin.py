@@ -8,9 +8,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
+from django_tasks.base import TaskResultStatus
+from django_tasks_db.admin import DBTaskResultAdmin
+from django_tasks_db.models import DBTaskResult, get_date_max
 
 from . import providers
 from .goods import GoodsResponse
+from .management.commands.worker import try_again
 from .models import Callback, Event, Invoice, InvoiceLine, Mail, Product, Transaction
 from .templatetags.money import bitcoin, fiat
 
@@ -92,6 +96,7 @@ class TransactionInline(ReadOnly, admin.TabularInline):
         "rbf",
         "late",
         "rate",
+        "verified_status",
         "first_seen",
         "last_seen",
         "dropped_at",
@@ -249,8 +254,10 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
 @admin.register(Callback)
 class CallbackAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["received_at", "provider", "outcome", "invoice", "note"]
-    list_filter = ["outcome", "received_at"]
-    search_fields = ["query"]
+    list_filter = ["outcome", "provider", "received_at"]
+    search_fields = ["query", "note", "invoice__order_code"]
+    search_help_text = "Address, transaction id, reason or order code"
+    date_hierarchy = "received_at"
     list_select_related = ["invoice"]
     show_full_result_count = False
     fields = ["received_at", "provider", "query", "outcome", "invoice", "note"]
@@ -261,8 +268,48 @@ class CallbackAdmin(ReadOnly, admin.ModelAdmin):
         for callback in queryset.order_by("pk"):
             try:
                 callback.process_again(providers.get(callback.provider), f"merchant {request.user}")
+                told, level = callback.get_outcome_display(), messages.INFO
             except Exception as error:
-                self.message_user(request, f"Callback {callback.pk}: {error}", messages.ERROR)
+                told, level = f"{type(error).__name__}: {error}", messages.ERROR
+            self.message_user(request, f"Callback {callback.pk}: {told}", level)
 
     def has_process_permission(self, request):
         return request.user.has_perm("payments.change_callback")
+
+
+admin.site.unregister(DBTaskResult)
+
+
+@admin.register(DBTaskResult)
+class TaskAdmin(DBTaskResultAdmin):
+    """What the workers did, will do, and gave up; what was given up can be tried again."""
+
+    list_display = ["task_name", "about", "status", "attempts", "trouble", "enqueued_at", "next"]
+    list_filter = ["status", "task_path", "enqueued_at"]
+    search_fields = ["task_path", "exception_class_path", "traceback"]
+    show_full_result_count = False
+    actions = ["try_again"]
+
+    @admin.action(description="Try again", permissions=["retry"])
+    def try_again(self, request, queryset):
+        self.message_user(request, f"To be tried again: {try_again(queryset)}")
+
+    def has_retry_permission(self, request):
+        return request.user.has_perm("django_tasks_database.change_dbtaskresult")
+
+    @admin.display(description="about")
+    def about(self, task):
+        return ", ".join(str(argument) for argument in task.args_kwargs["args"])[:80]
+
+    @admin.display(description="attempts")
+    def attempts(self, task):
+        return len(task.worker_ids)
+
+    @admin.display(description="what went wrong last")
+    def trouble(self, task):
+        return task.traceback.strip().rpartition("\n")[2][:160]
+
+    @admin.display(description="next attempt", ordering="run_after")
+    def next(self, task):
+        waits = task.status == TaskResultStatus.READY and task.run_after != get_date_max()
+        return task.run_after if waits else None

@@ -80,6 +80,14 @@ def check_blockonomics(app_configs, **kwargs):
                 hint="Copy the extended public key of the wallet that Blockonomics watches.",
                 id="payments.E007",
             )
+        else:
+            if not keys.fits(settings.BLOCKONOMICS_XPUB, settings.BITCOIN_NETWORK):
+                yield Error(
+                    "BLOCKONOMICS_XPUB is no key for BITCOIN_NETWORK, so every address would be "
+                    "refused.",
+                    hint="xpub, ypub and zpub go with main; tpub, upub and vpub with the others.",
+                    id="payments.E007",
+                )
     if settings.BLOCKONOMICS_TEST_MODE and not settings.DEBUG:
         yield Warning(
             "BLOCKONOMICS_TEST_MODE is on: simulated payments count as real ones.",

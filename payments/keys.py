@@ -25,21 +25,29 @@ class NotAKey(ValueError):
 
 
 class Branch:
-    """The receive branch of a key; addresses are derived as far as they are asked for, once."""
+    """The receive branch of a key; addresses are derived as far as they are asked for, once.
+
+    They are compared as what stands in the chain, so that the key's own network (tpub for test,
+    signet and regtest alike) makes no difference; `addresses.is_valid` looks after that.
+    """
 
     def __init__(self, xpub: str):
-        kind, self.network, self.key = read(xpub)
+        kind, _, key = read(xpub)
         self.script = SCRIPTS[kind]
-        self.branch = self.key.derive([RECEIVE_BRANCH])
-        self.indices: dict[str, int] = {}
+        self.branch = key.derive([RECEIVE_BRANCH])
+        self.indices: dict[bytes, int] = {}
 
     def index_of(self, address: str, window: int) -> int | None:
         """Where among the first `window` addresses this one is; None if nowhere."""
-        while address not in self.indices and len(self.indices) < window:
+        try:
+            wanted = script.address_to_scriptpubkey(address).data
+        except Exception:  # embit raises what it likes
+            return None
+        while wanted not in self.indices and len(self.indices) < window:
             index = len(self.indices)
-            derived = self.script(self.branch.derive([index])).address(self.network)
-            self.indices[derived] = index
-        return self.indices.get(address)
+            self.indices[self.script(self.branch.derive([index])).data] = index
+        index = self.indices.get(wanted)
+        return index if index is not None and index < window else None
 
 
 def read(xpub: str) -> tuple[str, dict, bip32.HDKey]:
@@ -50,6 +58,11 @@ def read(xpub: str) -> tuple[str, dict, bip32.HDKey]:
     except Exception as error:  # embit raises what it likes
         raise NotAKey("That is no xpub, ypub or zpub (or tpub, upub, vpub).") from error
     return kind, network, key
+
+
+def fits(xpub: str, network: str) -> bool:
+    """Whether coins with a worth go with a key of the main network, and play money with another."""
+    return (read(xpub)[1] is NETWORKS["main"]) == (network == "main")
 
 
 @lru_cache(maxsize=4)
@@ -63,8 +76,9 @@ def owns(xpub: str, address: str, window: int) -> bool:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two keys are the same, however their kind is written."""
+    """Whether two keys derive the same, however their kind is written."""
     try:
-        return read(one)[2].key == read(other)[2].key
+        (_, _, ours), (_, _, theirs) = read(one), read(other)
     except NotAKey:
         return False
+    return (ours.key, ours.chain_code) == (theirs.key, theirs.chain_code)

@@ -3,13 +3,14 @@ import logging
 import secrets
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from math import ceil
 
 from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.paginator import Paginator
-from django.db import connection
+from django.db import connection, transaction
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect, render
@@ -25,7 +26,7 @@ from . import database, providers, qr, tasks
 from .basket import Basket, total
 from .forms import QuantityForm
 from .goods import GoodsResponse
-from .models import Callback, Event, Invoice, InvoiceLine, Line, Product
+from .models import Callback, Event, Invoice, InvoiceLine, Line, Product, Turn
 from .providers.base import ProviderError, ProviderUnavailable
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,14 @@ PRODUCTS_PER_PAGE = 12
 # Longer than all that a purchase may wait for.
 TURN_SECONDS = 30
 # One mail in this time is alarm enough.
-ALARM_SECONDS = 3_600
+ALARM_PAUSE = timedelta(hours=1)
+
+
+def alarm(text: str):
+    """Has the merchant told, once an hour: whichever process sees it, and never half."""
+    with transaction.atomic():
+        if Turn.objects.take("alarm", ALARM_PAUSE):
+            tasks.alarm(text)
 
 
 def telling_of_trouble(view):
@@ -49,8 +57,8 @@ def telling_of_trouble(view):
             return view(request, *args, **kwargs)
         except ProviderError as error:
             logger.error("%s", error)
-            if error.alarming and cache.add("alarmed", True, ALARM_SECONDS):
-                tasks.alarm_merchant.enqueue(str(error))
+            if error.alarming:
+                alarm(str(error))
             may_help = isinstance(error, ProviderUnavailable)
             response = render(
                 request,
@@ -246,7 +254,8 @@ def download(request, key, line):
     found = get_object_or_404(InvoiceLine.objects.deliverable(), invoice__in=bought, pk=line)
     try:
         response = GoodsResponse(found.goods)
-        found.invoice.log(Event.Kind.DOWNLOADED, "shopper", found.title)
+        if request.method == "GET":
+            found.invoice.log(Event.Kind.DOWNLOADED, "shopper", found.title)
         return response
     except FileNotFoundError as error:
         logger.error("The file of product %s is not in the goods folder.", found.product_id)

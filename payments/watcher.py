@@ -7,6 +7,9 @@ Blockonomics cannot reach, behind a firewall or on a laptop, sells all the same.
 import asyncio
 import logging
 import random
+import ssl
+import time
+from functools import cached_property
 
 import websockets
 from channels.db import database_sync_to_async
@@ -15,10 +18,20 @@ from .models import Invoice
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.25
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60
+# Who was connected for so long was not turned away: the next pause is a short one again.
+STEADY_SECONDS = 30
 # Enough to open thousands within seconds, few enough not to be taken for an attack.
 OPENING_AT_ONCE = 50
+OPENING_SECONDS, CLOSING_SECONDS = 20, 2
+MAX_MESSAGE_BYTES = 16_384
+
+
+def pause_after(failures: int) -> float:
+    """Seconds until the next attempt: longer each time, and never for all at the same moment."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))
+    return longest * random.uniform(0.5, 1.5)  # noqa: S311  only spreads load
 
 
 class Watcher:
@@ -29,19 +42,29 @@ class Watcher:
         self.open_sockets = 0
 
     async def run(self):
-        """Picks up new invoices and drops settled ones, for ever."""
+        """Picks up new invoices and drops settled ones, until it is cancelled."""
+        failures = 0
         try:
             while True:
                 try:
                     self.listen_to(await self.open_references())
-                except Exception:
-                    logger.exception("The watcher cannot see which invoices are open.")
-                await asyncio.sleep(LOOK_SECONDS)
+                    failures, pause = 0, LOOK_SECONDS
+                except Exception as error:
+                    logger.error("The watcher cannot see which invoices are open: %s", error)
+                    pause = min(pause_after(failures), 10)
+                    failures += 1
+                await asyncio.sleep(pause)
         finally:
+            listeners = list(self.listeners.values())
             self.listen_to(set())
+            await asyncio.gather(*listeners, return_exceptions=True)
 
-    @database_sync_to_async
-    def open_references(self) -> set[str]:
+    async def open_references(self) -> set[str]:
+        # In a thread of its own: a payment that waits for a price must not hold up new invoices.
+        look = database_sync_to_async(self.look_for_open, thread_sensitive=False)
+        return await look()
+
+    def look_for_open(self) -> set[str]:
         return set(Invoice.objects.to_watch(self.provider).values_list("reference", flat=True))
 
     def listen_to(self, references: set[str]):
@@ -54,18 +77,34 @@ class Watcher:
         """Keeps one socket open, again and again with growing pauses and some chance in them."""
         failures = 0
         while True:
+            began = time.monotonic()
             try:
-                async with self.opening:
-                    socket = await websockets.connect(
-                        self.provider.socket_url(reference), open_timeout=20, max_size=16_384
-                    )
-                failures = 0
-                await self.hear(reference, socket)
-            except (OSError, TimeoutError, websockets.WebSocketException) as error:
+                await self.hear(reference, await self.connect(reference))
+            except (OSError, websockets.WebSocketException) as error:
                 logger.debug("The socket of %s is closed: %s", reference, error)
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)
+            except Exception:
+                logger.exception("The socket of %s broke; it is opened again.", reference)
+            if time.monotonic() - began > STEADY_SECONDS:
+                failures = 0
+            await asyncio.sleep(pause_after(failures))
             failures += 1
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  only spreads load
+
+    async def connect(self, reference: str):
+        url = self.provider.socket_url(reference)
+        async with self.opening:
+            return await websockets.connect(
+                url,
+                **({"ssl": self.tls} if url.startswith("wss:") else {}),
+                open_timeout=OPENING_SECONDS,
+                close_timeout=CLOSING_SECONDS,
+                max_size=MAX_MESSAGE_BYTES,
+                compression=None,  # for messages of 150 bytes it would only cost memory
+            )
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """One for all: left alone, each socket would read all certificate authorities anew."""
+        return ssl.create_default_context()
 
     async def hear(self, reference: str, socket):
         self.open_sockets += 1
@@ -79,13 +118,13 @@ class Watcher:
     async def note(self, reference: str, text: str):
         """Brings a message into the books, trying until the database takes it."""
         sighting = self.provider.read_message(reference, text)
-        pause = FIRST_PAUSE
+        failures = 0
         while sighting:
             try:
                 record = database_sync_to_async(Invoice.objects.record)
                 await record(self.provider, sighting, by="watcher")
                 return
-            except Exception:
-                logger.exception("A payment to %s could not be noted; trying again.", reference)
-                await asyncio.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 2)
+            except Exception as error:
+                logger.error("A payment to %s is not noted yet: %s", reference, error)
+                await asyncio.sleep(pause_after(failures))
+                failures += 1

@@ -12,6 +12,8 @@ from django.urls import path, re_path  # noqa: E402
 
 from payments.urls import websocket_urlpatterns  # noqa: E402
 
+from .threads import FewThreads  # noqa: E402
+
 routes = list(websocket_urlpatterns)
 
 if settings.SANDBOX:
@@ -26,7 +28,12 @@ async def turn_away(scope, receive, send):
 
 
 routes.append(re_path("", turn_away))
-application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(routes)})
+application = ProtocolTypeRouter(
+    {
+        "http": FewThreads(django_application, "/payments/callback/"),
+        "websocket": URLRouter(routes),
+    }
+)
 
 if settings.SANDBOX:
     application = engine.with_engine(application)

@@ -25,6 +25,7 @@ class NoSecrets(logging.Filter):
         secrets = [
             settings.SECRET_KEY,
             settings.BLOCKONOMICS_API_KEY,
+            settings.BLOCKONOMICS_XPUB,
             *settings.BLOCKONOMICS_CALLBACK_SECRETS,
         ]
         for secret in filter(None, secrets):

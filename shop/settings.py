@@ -71,8 +71,9 @@ REDIS_URL = env.str("REDIS_URL", "")
 if REDIS_URL:
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "shop.cache.ForgivingRedisCache",
             "LOCATION": REDIS_URL,
+            "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
         }
     }
     CHANNEL_LAYERS = {
@@ -96,6 +97,7 @@ SHOP_NAME = env.str("SHOP_NAME", "Bitcoin Shop")
 SHOP_CURRENCY = env.str("SHOP_CURRENCY", "USD").upper()
 EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
 vars().update({name: value for name, value in EMAIL_CONFIG.items() if name.startswith("EMAIL_")})
+EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", 10)
 MERCHANT_EMAIL = env.str("MERCHANT_EMAIL", "")
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "shop@example.com")
 
@@ -136,6 +138,7 @@ CALLBACK_RETENTION_DAYS = env.int("CALLBACK_RETENTION_DAYS", 90)
 # What is done after the commit: rows in the same database, worked off by `manage.py worker`
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+TASK_LEASE = timedelta(seconds=env.int("TASK_LEASE_SECONDS", 120))
 
 # The sandbox
 

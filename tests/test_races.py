@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 from django.test import Client
+from django_tasks_db.models import DBTaskResult
 
-from payments.models import Callback, Delivery, Invoice, Transaction
+from payments.models import Callback, Delivery, Event, Invoice, Mail, Transaction
 
 from .conftest import SECRET, txid
 
@@ -16,7 +17,7 @@ DOOR = "/payments/callback/blockonomics"
 THREADS = 20
 
 
-def at_once(queries):
+def at_once(queries, threads=THREADS):
     """Sends the callbacks, each from a thread of its own; returns the status codes."""
 
     def send(query):
@@ -25,8 +26,8 @@ def at_once(queries):
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(THREADS) as threads:
-        return list(threads.map(send, queries))
+    with ThreadPoolExecutor(threads) as senders:
+        return list(senders.map(send, queries))
 
 
 def about(invoice, number=1, status=2, value=None):
@@ -46,6 +47,21 @@ def test_twenty_identical_final_callbacks_make_one_delivery(invoice):
     assert Delivery.objects.count() == 1
     outcomes = sorted(Callback.objects.values_list("outcome", flat=True))
     assert outcomes == ["known"] * (THREADS - 1) + ["recorded"]
+
+
+def test_sixty_four_identical_final_callbacks_make_one_of_everything(make_invoice):
+    invoice = make_invoice(email="shopper@example.com")
+
+    codes = at_once([about(invoice)] * 64, threads=64)
+
+    assert codes == [200] * 64
+    assert Transaction.objects.count() == 1
+    assert Delivery.objects.count() == 1
+    assert sorted(Mail.objects.values_list("kind", flat=True)) == ["paid", "sold"]
+    due = DBTaskResult.objects.filter(task_path="payments.tasks.send_mail")
+    assert due.count() == 2
+    assert Event.objects.filter(kind=Event.Kind.PAID).count() == 1
+    assert Callback.objects.count() == 64
 
 
 def test_many_parts_at_once_add_up_and_deliver_once(invoice):

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import models
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
@@ -9,14 +9,22 @@ from django.utils import timezone
 from payments.providers.base import NotApplicable, Provider, Sighting
 
 from .invoices import Invoice
-from .timeline import Event
 
 NOTE_LENGTH = 300
+ROWS_AT_A_TIME = 1_000
+
+
+def storable(text: str) -> str:
+    """As a database takes it: PostgreSQL knows no NUL, and neither knows halves of letters."""
+    return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def tidy(note: str) -> str:
-    """A note as a database takes it: PostgreSQL knows no NUL."""
-    return note.replace("\0", "")[:NOTE_LENGTH]
+    return storable(note)[:NOTE_LENGTH]
+
+
+def in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 class CallbackManager(models.Manager):
@@ -34,19 +42,30 @@ class CallbackManager(models.Manager):
         except NotApplicable as reason:
             self._keep(provider, request, Callback.Outcome.NOT_APPLICABLE, str(reason))
             return []
+        except (PermissionDenied, SuspiciousOperation):
+            raise  # it does not prove where it comes from
+        except Exception as error:
+            self._keep(provider, request, Callback.Outcome.FAILED, in_words(error))
+            raise
         callback = self._keep(provider, request, Callback.Outcome.RECEIVED)
         try:
             for sighting in sightings:
                 callback.process(provider, sighting)
         except Exception as error:
-            callback.conclude(Callback.Outcome.FAILED, note=f"{type(error).__name__}: {error}")
+            callback.conclude(Callback.Outcome.FAILED, note=in_words(error))
             raise
         return sightings
 
     def prune(self) -> int:
-        """Forgets what is older than CALLBACK_RETENTION_DAYS; returns how many those were."""
+        """Forgets what is older than CALLBACK_RETENTION_DAYS; returns how many those were.
+
+        A batch at a time, so that no callback waits long for the database.
+        """
         limit = timezone.now() - timedelta(days=settings.CALLBACK_RETENTION_DAYS)
-        return self.filter(received_at__lt=limit).delete()[0]
+        old, count = self.filter(received_at__lt=limit).order_by("received_at"), 0
+        while pks := list(old.values_list("pk", flat=True)[:ROWS_AT_A_TIME]):
+            count += self.filter(pk__in=pks).delete()[0]
+        return count
 
     def _keep(self, provider, request, outcome, note="") -> "Callback":
         return self.create(
@@ -91,9 +110,12 @@ class Callback(models.Model):
     def __str__(self):
         return f"{self.provider} callback, {self.get_outcome_display().lower()}"
 
-    def process(self, provider: Provider, sighting: Sighting):
-        """Brings the sighting into the books and notes here what became of it."""
-        recorded = Invoice.objects.record(provider, sighting)
+    def process(self, provider: Provider, sighting: Sighting, by: str = "callback"):
+        """Brings the sighting into the books and notes here what became of it.
+
+        However late it is judged, the payment counts as seen when the callback came.
+        """
+        recorded = Invoice.objects.record(provider, sighting, by, heard_at=self.received_at)
         if recorded.invoice is None:
             outcome = self.Outcome.UNKNOWN_INVOICE
         else:
@@ -103,18 +125,19 @@ class Callback(models.Model):
     def process_again(self, provider: Provider, by: str):
         """Judges once more what is kept here, say after a fault was mended; raises what went wrong.
 
-        Whatever was in the books already stays as it is.
+        Whatever was in the books already stays as it is. What it changes has in the timeline who
+        asked for it.
         """
         try:
             for sighting in provider.read_again(QueryDict(self.query)):
-                self.process(provider, sighting)
-        except (BadRequest, NotApplicable):
-            return  # it says no more than it did
+                self.process(provider, sighting, f"{by}, callback {self.pk} processed again")
+        except BadRequest as error:
+            self.conclude(self.Outcome.MALFORMED, note=str(error))
+        except NotApplicable as reason:
+            self.conclude(self.Outcome.NOT_APPLICABLE, note=str(reason))
         except Exception as error:
-            self.conclude(self.Outcome.FAILED, note=f"{type(error).__name__}: {error}")
+            self.conclude(self.Outcome.FAILED, self.invoice, in_words(error))
             raise
-        if self.invoice:
-            self.invoice.log(Event.Kind.TOUCHED, by, f"callback {self.pk} processed again")
 
     def conclude(self, outcome: Outcome, invoice: Invoice | None = None, note: str = ""):
         self.outcome, self.invoice, self.note = outcome, invoice, tidy(note)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.fields.files import FieldFile
 from django.urls import reverse
 from django.utils import timezone
@@ -23,11 +23,14 @@ from payments.providers.base import (
 from .mail import Mail
 from .products import Product
 from .timeline import Event
-from .transactions import INDEPENDENT, Books, Status
+from .transactions import INDEPENDENT, Books, Status, Transaction
 
 # Digits and capitals that nobody confuses on the telephone.
 ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
+
+# Blocks that are undone, if ever, are undone within hours.
+PAID_LATELY = timedelta(days=1)
 
 KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 
@@ -68,19 +71,26 @@ class InvoiceQuerySet(models.QuerySet):
     def in_need(self, provider: Provider, before: datetime):
         """What may have moved unheard, not compared since `before`, the oldest need first.
 
-        Unpaid and young enough, or confirming, or with money whose worth is not known.
+        Unpaid and young enough, or confirming, or with money that is not final, or whose worth is
+        not known. After them what was paid lately: its money could vanish, as the merchant must
+        hear. Once it is final, that is asked for no more often than DROP_AFTER.
         """
-        young = Q(created_at__gte=timezone.now() - timedelta(days=settings.RECONCILE_DAYS))
-        unvalued = Q(transactions__rate=None, transactions__dropped_at=None)
-        unvalued &= Q(transactions__isnull=False)
+        now, payments = timezone.now(), Transaction.objects.filter(invoice=OuterRef("pk"))
+        paid = Q(settlement=Invoice.Settlement.PAID)
+        young = Q(created_at__gte=now - timedelta(days=settings.RECONCILE_DAYS))
         confirming = Q(settlement=Invoice.Settlement.CONFIRMING)
+        unsettled = Exists(payments.unsettled())
+        missing = Exists(payments.filter(missing_since__isnull=False, dropped_at=None))
+        rested = Q(compared_at=None) | Q(compared_at__lt=now - settings.DROP_AFTER)
+        paid_lately = Q(paid_at__gte=now - PAID_LATELY) & rested
         return (
             self.filter(provider=provider.slug)
-            .filter(~Q(settlement=Invoice.Settlement.PAID) & young | confirming | unvalued)
+            .filter(~paid & young | confirming | unsettled | missing | paid_lately)
             .filter(Q(compared_at=None) | Q(compared_at__lt=before))
             .prefetch_related("transactions")
-            .order_by(F("compared_at").asc(nulls_first=True), "pk")
-            .distinct()
+            .order_by(
+                F("paid_at").asc(nulls_first=True), F("compared_at").asc(nulls_first=True), "pk"
+            )
         )
 
     def to_watch(self, provider: Provider):
@@ -158,13 +168,19 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
             "show it to you.",
         )
 
-    def record(self, provider: Provider, sighting: Sighting, by: str = "callback") -> "Recorded":
+    def record(
+        self,
+        provider: Provider,
+        sighting: Sighting,
+        by: str = "callback",
+        heard_at: datetime | None = None,
+    ) -> "Recorded":
         """Brings one sighting into the books: lock, note, settle; the one gate for news of money.
 
         Hearing it twice, late or out of order changes nothing that was known better. Open pages
-        are told after the commit.
+        are told after the commit. `heard_at` is when the shop heard of it first, if not just now.
         """
-        heard_at = timezone.now()
+        heard_at = heard_at or timezone.now()
         rate = self._rate_if_late(provider, sighting, heard_at)
         with transaction.atomic():
             invoice = self.select_for_update().filter(**whose(provider, sighting)).first()
@@ -174,28 +190,47 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
             invoice.follow_up(news, by)
         return Recorded(invoice, bool(news))
 
-    def compare(self, provider: Provider, invoice: "Invoice", history: list[Sighting], by: str):
+    def compare(
+        self,
+        provider: Provider,
+        invoice: "Invoice",
+        history: list[Sighting],
+        by: str,
+        asked_at: datetime | None = None,
+    ):
         """Brings the whole history of an invoice's address into the books.
 
         A transaction that it lacks, now and at least DROP_AFTER ago, is marked as dropped: the one
-        way back. Paid stays paid; then the merchant is alarmed.
+        way back. Paid stays paid; then the merchant is alarmed. What was first heard of after
+        `asked_at`, the history could not have.
         """
         for sighting in history:
             self.record(provider, sighting, by)
         present = {sighting.txid for sighting in history}
         with transaction.atomic():
             invoice = self.select_for_update().get(pk=invoice.pk)
-            missing = [row for row in invoice.transactions.all() if row.txid not in present]
             now = timezone.now()
+            known = invoice.transactions.filter(first_seen__lte=asked_at or now)
+            missing = [row for row in known if row.txid not in present]
             invoice.follow_up([line for row in missing for line in row.miss(now)], by)
 
     def doubt(self, invoice: "Invoice", payment):
-        """Nobody but a callback knows of this payment: a person has to look at it."""
+        """A callback told more of this payment than the network: a person has to look at it."""
         with transaction.atomic():
             invoice = self.select_for_update().get(pk=invoice.pk)
-            if not invoice.review:
-                reason = f"a callback reported {payment.txid}, of which the network knows nothing"
-                invoice.log(Event.Kind.REVIEW, "verification", reason)
+            if payment := next((row for row in invoice.unverified if row.pk == payment.pk), None):
+                known = f"calls {payment.get_verified_status_display().lower()}"
+                if payment.verified_status == Status.NOT_STARTED:
+                    known = "knows nothing of"
+                reason = f"a callback reported what the network {known}: {payment.txid}"
+                self.call_for_review(invoice, reason, by="verification")
+
+    def call_for_review(self, invoice: "Invoice", reason: str, by: str):
+        """Something about the invoice is odd, as its timeline and both sides are told."""
+        with transaction.atomic():
+            invoice = self.select_for_update().get(pk=invoice.pk)
+            if reason not in invoice.review:
+                invoice.log(Event.Kind.REVIEW, by, reason)
                 invoice.ask_for_review(reason)
                 transaction.on_commit(lambda: live.announce(invoice))
 
@@ -384,13 +419,13 @@ class Invoice(models.Model):
             },
         )
         if is_new:
-            return [(Event.Kind.SEEN, payment.in_words())]
+            return payment.first_news()
         return payment.hear(sighting, rate, at, by)
 
     def value_what_is_not(self, rate: Decimal):
         """Values, at the market's rate, what came when no rate could be had."""
         unvalued = self.transactions.filter(rate=None, dropped_at=None)
-        news = [(Event.Kind.VALUED, payment.in_words()) for payment in unvalued]
+        news = [(Event.Kind.VALUED, payment.valued_in_words(rate)) for payment in unvalued]
         unvalued.update(rate=rate)
         self.follow_up(news, by="shopper")
 
@@ -403,11 +438,21 @@ class Invoice(models.Model):
         self.settle(timezone.now(), by)
         if reasons := [note for kind, note in news if kind == Event.Kind.REVIEW]:
             self.ask_for_review(reasons[0])
-        if self.paid_at and any(kind == Event.Kind.DROPPED for kind, _ in news):
-            self.ask_for_review("a payment vanished from the network after the invoice was paid")
+        if any(kind == Event.Kind.DROPPED for kind, _ in news):
+            self._follow_up_loss(by)
         if self.waits_for_verification:
             tasks.verify.enqueue(self.pk)
         transaction.on_commit(lambda: live.announce(self))
+
+    def _follow_up_loss(self, by: str):
+        """Paid stays paid, but the merchant is alarmed if what is left does not cover it."""
+        if not self.paid_at:
+            Mail.objects.about(self, Mail.Kind.UNCOVERED, Mail.Kind.ALARM)
+        elif self.books.confirmed_value < policy.least_accepted(self.total):
+            reason = "a payment vanished from the network after the invoice was paid"
+            self.log(Event.Kind.REVIEW, by, reason)
+            self.ask_for_review(reason)
+            Mail.objects.about(self, Mail.Kind.VANISHED)
 
     def settle(self, at: datetime, by: str):
         """Draws the conclusion from the facts. Paid is final, and causes the delivery once."""
@@ -439,17 +484,21 @@ class Invoice(models.Model):
 
     def ask_for_review(self, reason: str):
         """Something is odd: a person has to look at it, and is told."""
-        if self.review:
+        if reason in self.review:
             return
-        self.review = reason
+        self.review = "; ".join(filter(None, [self.review, reason]))[:300]
         self.save(update_fields=["review"])
         Mail.objects.about(self, Mail.Kind.ALARM)
+        if not self.paid_at:
+            Mail.objects.about(self, Mail.Kind.REVIEW)
 
     def mark_as_reviewed(self, by: str):
-        """A person has looked at it."""
+        """A person has looked at it; what has turned up since they looked stays."""
         with transaction.atomic():
-            Invoice.objects.filter(pk=self.pk).update(review="")
-            self.log(Event.Kind.TOUCHED, by, f"reviewed: {self.review}")
+            seen = Invoice.objects.filter(pk=self.pk, review=self.review).exclude(review="")
+            if seen.update(review=""):
+                self.log(Event.Kind.TOUCHED, by, f"reviewed: {self.review}")
+                transaction.on_commit(lambda: live.announce(self))
 
     def log(self, kind: str, by: str, note: str = ""):
         """One line in the timeline, in the transaction of what it tells."""
@@ -467,21 +516,31 @@ class Invoice(models.Model):
         What is not final there may have moved on, and what was missed once is asked for again.
         """
         payments = [row for row in self.transactions.all() if not row.dropped_at]
-        settled = all(row.status == Status.CONFIRMED and row.rate for row in payments)
+        settled = all(
+            row.status == Status.CONFIRMED and row.rate and not row.missing_since
+            for row in payments
+        )
+        settled = settled and not self.waits_for_verification
         return settled and held == sum(row.amount for row in payments)
 
     @property
     def waits_for_verification(self) -> bool:
         """Whether callbacks say that enough is confirmed, and nobody else has said so yet."""
+        return bool(self.unverified)
+
+    @property
+    def unverified(self) -> list:
+        """The payments whose confirmation is a callback's word alone, where that does not do."""
         if self.paid_at or not policy.must_verify(self.total):
-            return False
+            return []
         enough = policy.enough_status(self.total)
-        return any(
-            row.is_confirmed(enough, independently=False)
-            and not row.is_confirmed(enough, independently=True)
+        return [
+            row
             for row in self.transactions.all()
             if row.dropped_at is None
-        )
+            and row.is_confirmed(enough, independently=False)
+            and not row.is_confirmed(enough, independently=True)
+        ]
 
     def conclusion(self, at: datetime) -> Settlement:
         """What the facts amount to at that moment, the strongest first."""
@@ -552,7 +611,8 @@ class Invoice(models.Model):
         payments = "".join(payment.mark for payment in self.transactions.all())
         settlement = self.conclusion(at)
         asks_anew = settlement == self.Settlement.UNDERPAID and at >= self.expires_at
-        return f"{settlement}-{payments}-{self.outstanding}-{int(asks_anew)}"
+        doubts = int(bool(self.review)) + 2 * int(self.waits_for_verification)
+        return f"{settlement}-{payments}-{self.outstanding}-{int(asks_anew)}-{doubts}"
 
     @property
     def blocks_needed(self) -> int:

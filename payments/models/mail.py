@@ -1,8 +1,6 @@
-from datetime import timedelta
-
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -11,8 +9,9 @@ from payments import tasks
 
 from .timeline import Event
 
-# Longer than any mail server's patience: after it, who claimed a mail is dead.
-CLAIM = timedelta(minutes=10)
+
+class MailIsBusy(Exception):
+    """Another worker is about it, or died over it; try again later."""
 
 
 class MailManager(models.Manager):
@@ -28,15 +27,17 @@ class MailManager(models.Manager):
 
 
 class Mail(models.Model):
-    """One message to one person, sent once."""
+    """One message to one person, sent once; rows are made in the transaction of what they tell."""
 
     class Kind(models.TextChoices):
         PAID = "paid", "Receipt and goods"
         UNCOVERED = "uncovered", "A payment is gone"
+        REVIEW = "review", "A person looks at it"
         SOLD = "sold", "Something was sold"
         ALARM = "alarm", "An invoice needs review"
+        VANISHED = "vanished", "A payment is gone after the sale"
 
-    FOR_THE_MERCHANT = {Kind.SOLD, Kind.ALARM}
+    FOR_THE_MERCHANT = {Kind.SOLD, Kind.ALARM, Kind.VANISHED}
 
     invoice = models.ForeignKey("Invoice", on_delete=models.PROTECT, related_name="mails")
     kind = models.CharField(max_length=12, choices=Kind)
@@ -56,23 +57,27 @@ class Mail(models.Model):
         return f"{self.get_kind_display()}, to {self.to}"
 
     def send(self):
-        """Sends it, unless it was sent or another worker is just about it.
+        """Sends it, unless it was sent; raises MailIsBusy if another worker is just about it.
 
         A worker that dies between the mail server's yes and its own note of it makes the mail go
         out again. It then carries the same Message-ID, by which mail programs show it once.
         """
         now = timezone.now()
-        free = Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM)
-        waiting = Mail.objects.filter(free, pk=self.pk, sent_at=None)
-        if not waiting.update(claimed_at=now):
+        # Over before the task's lease is, so that who takes the task over gets the mail as well.
+        free = Q(claimed_at=None) | Q(claimed_at__lt=now - settings.TASK_LEASE / 2)
+        unsent = Mail.objects.filter(pk=self.pk, sent_at=None)
+        if not unsent.filter(free).update(claimed_at=now):
+            if unsent.exists():
+                raise MailIsBusy(f"{self} was claimed by another worker.")
             return
         try:
             self.message().send()
         except Exception:
-            Mail.objects.filter(pk=self.pk).update(claimed_at=None)
+            unsent.update(claimed_at=None)
             raise
-        Mail.objects.filter(pk=self.pk).update(sent_at=timezone.now())
-        self.invoice.log(Event.Kind.MAILED, "worker", str(self))
+        with transaction.atomic():
+            if unsent.update(sent_at=timezone.now()):
+                self.invoice.log(Event.Kind.MAILED, "worker", str(self))
 
     def message(self) -> EmailMessage:
         """The first line of the template is the subject, the rest is the text."""
@@ -84,8 +89,7 @@ class Mail(models.Model):
         }
         text = render_to_string(f"payments/mail/{self.kind}.txt", context)
         subject, _, body = text.partition("\n")
-        host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
-        message_id = f"<{self.kind}.{self.invoice.order_code}@{host}>"
+        message_id = tasks.message_id(f"{self.kind}.{self.invoice.order_code}")
         return EmailMessage(
             subject.strip(), body.strip() + "\n", to=[self.to], headers={"Message-ID": message_id}
         )

@@ -5,10 +5,20 @@ NOTE_LENGTH = 300
 
 
 class EventQuerySet(models.QuerySet):
+    """Reads and adds, no more: Django's ways to change many rows at once end here as well."""
+
+    def bulk_create(self, objs, *args, update_conflicts=False, **kwargs):
+        if update_conflicts:
+            raise TypeError("The timeline is append-only.")
+        return super().bulk_create(objs, *args, **kwargs)
+
     def update(self, **values):
         raise TypeError("The timeline is append-only.")
 
     def delete(self):
+        raise TypeError("The timeline is append-only.")
+
+    def _raw_delete(self, using):
         raise TypeError("The timeline is append-only.")
 
 
@@ -22,7 +32,7 @@ class Event(models.Model):
         CREATED = "created", "Created"
         QUOTED = "quoted", "Quoted anew"
         SEEN = "seen", "Payment seen"
-        CONFIRMED = "confirmed", "Payment confirmed enough"
+        CONFIRMED = "confirmed", "Payment confirmed"
         VERIFIED = "verified", "Payment verified independently"
         VALUED = "valued", "Payment valued"
         COVERED = "covered", "Covered by what was seen"
@@ -51,7 +61,7 @@ class Event(models.Model):
         return f"{self.get_kind_display()}, by {self.by}"
 
     def save(self, *args, **kwargs):
-        if self.pk is not None:
+        if self.pk is not None:  # the database numbers new lines
             raise TypeError("The timeline is append-only.")
         super().save(*args, **kwargs)
 

@@ -26,6 +26,17 @@ class Status(models.IntegerChoices):
     CONFIRMED = policy.CONFIRMED, "Confirmed"
 
 
+# Not final on the network, or of unknown worth: it wants to be looked at again.
+UNSETTLED = models.Q(dropped_at=None) & (
+    models.Q(status__lt=Status.CONFIRMED) | models.Q(rate=None)
+)
+
+
+class TransactionQuerySet(models.QuerySet):
+    def unsettled(self):
+        return self.filter(UNSETTLED)
+
+
 class Transaction(models.Model):
     """One payment on the network to the invoice's address, as last heard of."""
 
@@ -62,6 +73,8 @@ class Transaction(models.Model):
         null=True, blank=True, help_text="When the network was found to have forgotten it."
     )
 
+    objects = TransactionQuerySet.as_manager()
+
     class Meta:
         ordering = ["first_seen", "pk"]
         constraints = [
@@ -71,10 +84,22 @@ class Transaction(models.Model):
                 condition=models.Q(status__in=[0, 1, 2]), name="a_transaction_was_seen"
             ),
         ]
-        indexes = [models.Index(fields=["txid"], name="transactions_by_txid")]
+        indexes = [
+            models.Index(fields=["txid"], name="transactions_by_txid"),
+            models.Index(fields=["invoice"], name="transactions_unsettled", condition=UNSETTLED),
+        ]
 
     def __str__(self):
         return self.txid
+
+    def first_news(self) -> list:
+        """What the first sighting has told, as (kind, note) lines."""
+        news = [(Kind.SEEN, self.in_words())]
+        if self.status > Status.UNCONFIRMED:
+            news.append((Kind.CONFIRMED, self.confirmed_in_words()))
+        if self.verified_status > Status.NOT_STARTED:
+            news.append((Kind.VERIFIED, self.verified_in_words()))
+        return news
 
     def hear(self, sighting: Sighting, rate: Decimal | None, at: datetime, by: str) -> list:
         """Takes over what a further sighting knows better; returns that as (kind, note) lines."""
@@ -82,28 +107,38 @@ class Transaction(models.Model):
         independent = by in INDEPENDENT
         if sighting.amount != self.amount:
             news.append((Kind.REVIEW, f"{self.txid} was reported with different amounts"))
-        if sighting.status > self.status or (independent and sighting.status == self.status):
-            # The deeper in the chain, the better the witness.
+        is_verified = self.verified_status > Status.NOT_STARTED
+        if (
+            sighting.status >= self.verified_status
+            if independent
+            else sighting.status > self.status and not is_verified
+        ):
+            # The deeper in the chain, the better the witness; against one who saw it there, a
+            # callback is none.
             self.amount = sighting.amount
         if sighting.status > self.status:
             self.status = sighting.status
-            news.append((Kind.CONFIRMED, f"{self.txid}: {self.get_status_display().lower()}"))
+            news.append((Kind.CONFIRMED, self.confirmed_in_words()))
         if independent and sighting.status > self.verified_status:
             self.verified_status = sighting.status
-            news.append((Kind.VERIFIED, f"{self.txid}: status {sighting.status}"))
+            news.append((Kind.VERIFIED, self.verified_in_words()))
         if sighting.replaceable and not self.rbf:
             self.rbf = True
             news.append((Kind.SEEN, f"{self.txid} is marked as replaceable"))
         if self.rate is None and rate is not None:
             self.rate = rate
-            news.append((Kind.VALUED, f"{self.txid} at {rate.normalize():f}"))
+            news.append((Kind.VALUED, self.valued_in_words(rate)))
         if independent or sighting.status > Status.UNCONFIRMED:
             # A late echo of a callback proves nothing, a block or the network's history does.
             self.missing_since = None
             if self.dropped_at:
+                # It begins anew: that it was deep in the chain once is worth nothing now.
+                self.status = sighting.status
+                self.verified_status = sighting.status if independent else Status.NOT_STARTED
                 self.dropped_at = None
                 news.append((Kind.RETURNED, self.txid))
-        self.last_seen = at
+        if not self.last_seen or at > self.last_seen:
+            self.last_seen = at
         self.save()
         return news
 
@@ -121,6 +156,15 @@ class Transaction(models.Model):
     def in_words(self) -> str:
         worth = f"at {self.rate.normalize():f}" if self.rate else "of unknown worth"
         return f"{money.format_bitcoin(self.amount)} BTC {worth}, {self.txid}"
+
+    def confirmed_in_words(self) -> str:
+        return f"{self.txid}: {self.get_status_display().lower()}"
+
+    def verified_in_words(self) -> str:
+        return f"{self.txid}: {self.get_verified_status_display().lower()}"
+
+    def valued_in_words(self, rate: Decimal) -> str:
+        return f"{self.txid} at {rate.normalize():f}"
 
     @property
     def value(self) -> Decimal:

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Overdue
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
-from http.cookiejar import DefaultCookiePolicy
 from json import loads as read_json
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -26,6 +25,7 @@ from django.utils.crypto import constant_time_compare
 
 from payments import addresses, keys, money
 
+from . import wire
 from .base import (
     NotApplicable,
     PaymentRequest,
@@ -37,15 +37,10 @@ from .base import (
 
 # Answers are a few hundred bytes; more than this is not an answer.
 MAX_ANSWER_BYTES = 64 * 1024
-CONNECT_SECONDS = 3
 RATE_STEP = Decimal("0.00000001")
 MAX_RATE = Decimal(10) ** 11
 
-# Kept connections save a TLS handshake per purchase; cookies would only tie shoppers together.
-http = requests.Session()
-http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-http.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=20))
-http.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=20))
+http = wire.Session()
 
 # The price is asked for here while the request's own thread asks for the address.
 second_caller = ThreadPoolExecutor(max_workers=20, thread_name_prefix="blockonomics")
@@ -132,10 +127,9 @@ class Client:
         pending, final = answer.get("pending"), answer.get("history")
         if not isinstance(pending, list) or not isinstance(final, list):
             raise nonsense("/api/searchhistory")
-        rows = [*pending, *({**row, "status": 2} for row in final if isinstance(row, dict))]
-        if not all(isinstance(row, dict) for row in rows):
+        if not all(isinstance(row, dict) for row in (*pending, *final)):
             raise nonsense("/api/searchhistory")
-        return rows
+        return [*pending, *({**row, "status": 2} for row in final)]
 
     def balances(self, addresses: list[str]) -> list[dict]:
         """`addr`, `confirmed` and `unconfirmed` of up to 100 addresses."""
@@ -181,7 +175,7 @@ class Client:
                 params=params,
                 json=json,
                 headers={"Authorization": f"Bearer {self.api_key}"},
-                timeout=(CONNECT_SECONDS, self.timeout),
+                timeout=wire.within(self.timeout),
                 allow_redirects=False,
                 stream=True,
             )
@@ -290,11 +284,13 @@ class Blockonomics:
             yield False, str(error)
 
     def request_payment(self, invoice) -> PaymentRequest:
+        deadline = time.monotonic() + self.client.timeout
         price = second_caller.submit(self.market_rate, invoice.currency)
         address = self._spare_address() or self._new_address()
         try:
-            rate = price.result(timeout=self.client.timeout)
+            rate = price.result(timeout=max(0, deadline - time.monotonic()))
         except Overdue as error:
+            price.cancel()  # should it still wait for its turn
             cache.set(SPARE_ADDRESS, address, None)
             raise ProviderUnavailable("Blockonomics /api/price did not answer in time.") from error
         except ProviderError:
@@ -347,30 +343,48 @@ class Blockonomics:
         return query.urlencode()[:2000]
 
     def look_up(self, reference: str) -> list[Sighting]:
-        sightings = [self._sighting(reference, row) for row in self.client.history(reference)]
-        return [sighting for sighting in sightings if sighting]
+        sightings = []
+        for row in self.client.history(reference):
+            sighting = self._sighting(reference, row)
+            if sighting:
+                sightings.append(sighting)
+            elif not _leaves_the_address(row):
+                # Passed over, a payment would seem to be gone.
+                raise nonsense("/api/searchhistory")
+        return sightings
 
     def look_up_transaction(self, reference: str, txid: str) -> Sighting | None:
         found = self.client.transaction(txid)
-        outputs = found.get("vout") if found else None
-        if not isinstance(outputs, list):
+        if found is None:
             return None
-        paid = sum(
-            int(output["value"])
-            for output in outputs
-            if addresses.normalize(str(output.get("address"))) == reference
-        )
         status = STATUS_WORDS.get(str(found.get("status")).lower())
+        try:
+            paid = sum(
+                _satoshis(output["value"])
+                for output in found["vout"]
+                if addresses.normalize(str(output.get("address"))) == reference
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise nonsense("/api/tx_detail") from error
+        if status is None:
+            raise nonsense("/api/tx_detail")
         return self._sighting(
             reference, {"txid": txid, "value": paid, "status": status, "rbf": found.get("rbf")}
         )
 
     def received(self, references: list[str]) -> dict[str, int]:
         held = dict.fromkeys(references, 0)
-        for row in self.client.balances(references):
+        # One invented address (of the test mode) makes Blockonomics refuse the whole question.
+        real = [each for each in references if addresses.is_valid(each, settings.BITCOIN_NETWORK)]
+        for row in self.client.balances(real) if real else []:
             address = addresses.normalize(str(row.get("addr")))
             if address in held:
-                held[address] = int(row.get("confirmed") or 0) + int(row.get("unconfirmed") or 0)
+                try:
+                    held[address] = sum(
+                        _satoshis(row.get(name) or 0) for name in ("confirmed", "unconfirmed")
+                    )
+                except (TypeError, ValueError) as error:
+                    raise nonsense("/api/balance") from error
         return held
 
     def read_message(self, reference: str, text: str) -> Sighting | None:
@@ -383,7 +397,7 @@ class Blockonomics:
     def _sighting(self, reference: str, row: dict) -> Sighting | None:
         """What `txid value status [rbf]` tell, None if they are not all there and right."""
         try:
-            status, value = int(row["status"]), int(row["value"])
+            status, value = _satoshis(row["status"]), _satoshis(row["value"])
             txid = self._txid({"txid": str(row["txid"])})
         except (KeyError, TypeError, ValueError, BadRequest):
             return None
@@ -440,6 +454,26 @@ class Blockonomics:
         if settings.BLOCKONOMICS_TEST_MODE and re.fullmatch(r"\w{10,100}", txid, re.ASCII):
             return txid
         raise BadRequest("txid: 64 hexadecimal digits are needed.")
+
+
+def _satoshis(number) -> int:
+    """A whole number of an answer; ValueError or TypeError if it is none, or beyond all bitcoin."""
+    if isinstance(number, bool):
+        raise TypeError("true and false are no numbers")
+    # Compared before it is converted: 1e999999999 would take hours.
+    if isinstance(number, Decimal) and not -money.MAX_SATOSHIS <= number <= money.MAX_SATOSHIS:
+        raise ValueError("more than there is")
+    if isinstance(number, Decimal) and number != number.to_integral_value():
+        raise ValueError("no whole number")
+    return int(number)
+
+
+def _leaves_the_address(row: dict) -> bool:
+    """Whether a row of the history is the address's own spending, which pays it nothing."""
+    try:
+        return _satoshis(row["value"]) <= 0
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _single_values(query: QueryDict) -> dict[str, str]:

@@ -60,7 +60,7 @@ class Command(BaseCommand):
         self.stdout.write(WELCOME.format(site=settings.SITE_URL))
         self.stdout.flush()
         with ExitStack() as companions:
-            companions.enter_context(companion("worker", "--parent", str(os.getpid())))
+            companions.enter_context(companion("worker"))
             companions.enter_context(companion("reconcile", "--loop"))
             if watch:
                 companions.enter_context(companion("watch_payments"))
@@ -129,7 +129,7 @@ def companion(*command):
     # In a demo nobody waits an hour to see that a payment is gone.
     environment = {**os.environ, "DROP_AFTER_MINUTES": "1"}
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "manage.py", *command], env=environment
+        [sys.executable, "manage.py", *command, "--parent", str(os.getpid())], env=environment
     )
     try:
         yield

@@ -1,0 +1,100 @@
+"""The shop's real server, and a shop's worth of open invoices, for benchmarks and hard tests."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 60
+SECRET = "for-benchmarks-only"  # noqa: S105
+RATE = Decimal(100_000)
+DUE = 10_000
+
+
+def environment(data_dir: Path, **more) -> dict[str, str]:
+    """A real shop's, without sandbox and debugging, on data of its own."""
+    return {
+        **os.environ,
+        "ENV_FILE": ".env.example",
+        "DATA_DIR": str(data_dir),
+        "DATABASE_URL": "",
+        "REDIS_URL": "",
+        "SITE_URL": "http://127.0.0.1",
+        "DEBUG": "false",
+        "SANDBOX": "false",
+        "BLOCKONOMICS_URL": "http://127.0.0.1:9",
+        "BLOCKONOMICS_CALLBACK_SECRET": SECRET,
+        "EMAIL_URL": "dummymail://",
+        "LOG_LEVEL": "WARNING",
+        **more,
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def server(environment: dict[str, str], log: Path):
+    """daphne as in production; yields its port."""
+    port = free_port()
+    command = ["-m", "daphne", "--bind", "127.0.0.1", "--port", str(port), "--verbosity", "0"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, *command, "shop.asgi:application"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for_port(port: int):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise TimeoutError(f"Nothing listens on port {port}.")
+
+
+def open_invoices(count: int, email: str = "", database: str = "default") -> list:
+    """So many invoices over 10 USD, which is 10,000 satoshis each, written directly."""
+    from django.utils import timezone
+    from embit import bip32, script
+    from embit.networks import NETWORKS
+
+    from payments.models import Invoice
+
+    key = bip32.HDKey.from_seed(b"0123456789abcdef").derive("m/84h/1h/0h/0").to_public()
+    now = timezone.now()
+    return Invoice.objects.using(database).bulk_create(
+        Invoice(
+            provider="blockonomics",
+            asset="BTC",
+            reference=script.p2wpkh(key.child(number)).address(NETWORKS["test"]),
+            email=email,
+            currency="USD",
+            total=10,
+            rate=RATE,
+            due=DUE,
+            quoted_at=now,
+            expires_at=now + timedelta(days=1),
+        )
+        for number in range(count)
+    )
