@@ -30,11 +30,11 @@ test: test-sqlite test-servers ## every test, on SQLite and again on PostgreSQL 
 
 test-sqlite: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium
-	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2 -m "not hard"
+	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 3 -m "not hard"
 
 test-servers: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 -m "not hard"
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 3 -m "not hard"
 
 test-hard: $(BIN)/.ready-dev ## kills, outages, full disks, crowds and hostile queries, on both databases
 	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2 -m hard

@@ -79,7 +79,8 @@ if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [REDIS_URL]},
+            # Redis' channels know no database numbers; two shops in one Redis must not mix them up.
+            "CONFIG": {"hosts": [REDIS_URL], "prefix": f"shop{urlsplit(REDIS_URL).path}"},
         }
     }
 else:

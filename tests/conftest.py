@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 import re
 from decimal import Decimal
 
@@ -31,11 +32,45 @@ def txid(number: int) -> str:
     return f"{number:064x}"
 
 
+def pytest_collection_modifyitems(config, items):
+    """On PostgreSQL and Redis, what touches neither need not run a second time."""
+    if not os.environ.get("DATABASE_URL"):
+        return
+    touching = {"db", "transactional_db", "shop", "live_server"}
+    chosen = [
+        item
+        for item in items
+        if touching & set(item.fixturenames)
+        or item.get_closest_marker("django_db")
+        or item.get_closest_marker("xdist_group")
+    ]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
     """SQLite in a file, as in the shop: threads queue for it, which in memory they cannot."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_is_left_behind(django_db_setup, django_db_blocker):
+    """Threads of a test may outlive it and keep PostgreSQL from dropping the test's database."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings):
+    """Hashing one in earnest takes half a second."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ from .conftest import RATE, address, txid
 from .live import ROOT, Demo, free_port, wait_for_port
 from .test_reconcile import database_url
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.hard, pytest.mark.django_db(transaction=True)]
 
 SOCKETS = 2_000
 
@@ -188,7 +188,6 @@ def test_a_shop_behind_a_firewall_sells_with_nothing_but_the_watcher(sandbox, ma
     assert invoice.transactions.get().verified_status == 2
 
 
-@pytest.mark.hard
 def test_the_demo_has_it_as_an_option(tmp_path, monkeypatch):
     # One search an hour: it is not reconciliation that finds the payment.
     monkeypatch.setenv("BLOCKONOMICS_SEARCH_SECONDS", "3600")
@@ -525,7 +524,6 @@ def many_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.hard
 async def test_two_thousand_sockets_at_once(many_files, sandbox):
     now = timezone.now()
     quiet = [

@@ -26,6 +26,9 @@ LOOK_UPS = {
 }
 
 
+pytestmark = pytest.mark.hard
+
+
 @pytest.fixture
 def upstream(settings):
     with Upstream() as server:

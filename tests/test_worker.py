@@ -439,6 +439,7 @@ def statuses():
     return list(DBTaskResult.objects.values_list("status", flat=True))
 
 
+@pytest.mark.hard
 def test_a_worker_killed_in_the_middle_of_a_mail_loses_nothing(sold, start, post):
     post.open.clear()
     victim = start()
@@ -456,6 +457,7 @@ def test_a_worker_killed_in_the_middle_of_a_mail_loses_nothing(sold, start, post
     assert [line.kind for line in sold.timeline.all()].count("mailed") == 1
 
 
+@pytest.mark.hard
 def test_two_workers_never_send_one_mail_twice(make_invoice, provider, start, post):
     for number in range(25):
         invoice = make_invoice(email="buyer@example.com")
@@ -483,6 +485,7 @@ def test_a_worker_ends_its_task_before_it_ends(sold, start, post, number):
     assert statuses() == ["SUCCESSFUL"]
 
 
+@pytest.mark.hard
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_worker_ends_cleanly(sold, start, number):
     worker = start()
@@ -493,6 +496,7 @@ def test_an_idle_worker_ends_cleanly(sold, start, number):
     assert worker.wait(PATIENCE_SECONDS) == 0
 
 
+@pytest.mark.hard
 def test_a_worker_ends_when_its_parent_is_gone(sold, start, post):
     assert start("--parent", str(os.getpid() + 1)).wait(PATIENCE_SECONDS) == 0
     assert not post.messages
@@ -503,6 +507,7 @@ def test_a_worker_ends_when_its_parent_is_gone(sold, start, post):
     assert worker.poll() is None
 
 
+@pytest.mark.hard
 def test_a_mail_server_that_comes_back_gets_the_mail(sold, start, post, monkeypatch):
     post.open.clear()
     monkeypatch.setenv("EMAIL_TIMEOUT", "1")

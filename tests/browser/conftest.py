@@ -1,11 +1,14 @@
 """A real Chromium before a real server."""
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.live import Demo
 
 from . import chromium
+
+# Patience for a machine that is busy with other tests.
+expect.set_options(timeout=20_000)
 
 # Chromium's own calls home would only fail here, and slow the tests down.
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]

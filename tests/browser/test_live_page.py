@@ -34,15 +34,16 @@ def questions_of(page):
 
 
 def wait_for(page, what, number):
-    for _ in range(200):
+    for _ in range(400):
         if len(what) >= number:
             return
         page.wait_for_timeout(50)
-    raise AssertionError(f"{len(what)} of {number} after 10 seconds")
+    raise AssertionError(f"{len(what)} of {number} after 20 seconds")
 
 
 def test_a_hint_before_the_server_knows_loads_nothing(visit, shop, invoice, pay):
-    shop.control("settings", callbacks="off")
+    # Neither a callback nor the reconciliation tells the server.
+    shop.control("settings", callbacks="off", faults={"balance": "500"})
     page = visit()
     page.goto(invoice)
     loads, questions = loads_of(page), questions_of(page)

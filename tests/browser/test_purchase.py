@@ -56,12 +56,12 @@ def test_a_picture_is_bought_and_the_page_follows_untouched(visit, shop, width):
     assert uri == page.get_by_role("link", name="Open in wallet").get_attribute("href")
 
     pay_with_the_demo_wallet(page)
-    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible(timeout=8_000)
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
     picture(page, "confirming")
     shop.control("mine", blocks=1)
-    expect(page.locator(".steps .done")).to_have_count(2, timeout=8_000)
+    expect(page.locator(".steps .done")).to_have_count(2)
     shop.control("mine", blocks=1)
-    expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible(timeout=8_000)
+    expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible()
     picture(page, "paid")
 
     with page.expect_download() as download:
