@@ -14,7 +14,7 @@ PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false
 	BLOCKONOMICS_API_KEY=for-the-check-only BLOCKONOMICS_CALLBACK_SECRET=for-the-check-only \
 	SECRET_KEY=for-the-check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
 
-.PHONY: help demo sandbox test test-sqlite test-servers soak bench lint format clean
+.PHONY: help demo sandbox test test-sqlite test-servers test-hard soak bench lint format clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ demo: $(BIN)/.ready ## the whole shop with the sandbox on http://127.0.0.1:8000 
 sandbox: $(BIN)/.ready ## the stand-in for Blockonomics alone, on http://127.0.0.1:8100 (PORT=…)
 	@exec $(BIN)/python -m sandbox --port $(if $(filter file,$(origin PORT)),8100,$(PORT))
 
-test: test-sqlite test-servers ## every test, on SQLite and again on PostgreSQL with Redis
+test: test-sqlite test-servers ## the tests, on SQLite and again on PostgreSQL with Redis
 
 test-sqlite: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium

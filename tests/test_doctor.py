@@ -1,0 +1,60 @@
+"""manage.py doctor: is this shop set up rightly at Blockonomics?"""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from .conftest import SERVICE
+
+OURS = "http://127.0.0.1:8000/payments/callback/blockonomics?secret=demo-callback-secret"
+
+
+@pytest.fixture
+def ask(service):
+    """What the doctor says of these stores, and whether it is content."""
+
+    def ask(*stores, status=200):
+        service.add("GET", f"{SERVICE}/api/v2/stores", json.dumps({"data": stores}), status=status)
+        said = StringIO()
+        try:
+            call_command("doctor", stdout=said)
+        except CommandError:
+            return said.getvalue(), False
+        return said.getvalue(), True
+
+    return ask
+
+
+def test_a_shop_set_up_rightly_is_told_so_and_loses_no_address(ask, service):
+    said, content = ask({"http_callback": OURS, "wallets": [{"id": 1}]})
+
+    assert content
+    assert "MISSING" not in said
+    assert "One bitcoin costs 100000 USD." in said
+    assert not any("new_address" in call.request.url for call in service.calls)
+
+
+@pytest.mark.parametrize(
+    ("stores", "missing"),
+    [
+        ([], OURS),
+        ([{"http_callback": OURS.replace("demo", "old"), "wallets": [{"id": 1}]}], OURS),
+        ([{"http_callback": OURS, "wallets": []}], "has a wallet attached"),
+        ([{"http_callback": OURS}], "has a wallet attached"),
+    ],
+)
+def test_what_is_missing_is_named(ask, stores, missing):
+    said, content = ask(*stores)
+
+    assert not content
+    assert any(missing in line for line in said.splitlines() if line.startswith("MISSING"))
+
+
+def test_a_wrong_key_is_named(ask):
+    said, content = ask(status=401)
+
+    assert not content
+    assert "MISSING Blockonomics /api/v2/stores answered 401" in said
+    assert "BLOCKONOMICS_API_KEY" in said
