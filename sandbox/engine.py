@@ -122,7 +122,9 @@ def logged(what):
     """A failure, such as a database that is away for a moment, must not end the engine."""
     try:
         yield
-    except Exception:
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "shutdown" in str(error):
+            raise asyncio.CancelledError from None  # the server has ended; so does the engine
         logger.exception("The sandbox's engine could not %s", what)
 
 

@@ -5,7 +5,7 @@ import requests
 
 from tests.live import Demo
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("demo")
 
 
 def test_it_keeps_its_data_and_ends_cleanly(tmp_path):

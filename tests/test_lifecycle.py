@@ -38,7 +38,7 @@ from sandbox import models as network
 from .conftest import SERVICE
 
 # So many lives in four tests, which two workers share.
-LIVES, STEPS = (500, 40) if os.environ.get("SOAK") else (12, 12)
+LIVES, STEPS = (500, 40) if os.environ.get("SOAK") else (8, 12)
 PARTS = 4
 INVOICES = 2
 BEGINNING = Decimal(100_000)

@@ -34,6 +34,8 @@ from sandbox.models import Settings
 from .conftest import RATE, SERVICE, address, txid
 from .live import ROOT
 
+pytestmark = pytest.mark.hard
+
 FAULTS = ["timeout", "500", "503", "429", "403", "401", "garbage", "empty"]
 
 
@@ -1099,7 +1101,6 @@ def test_two_at_once_never_look_up_the_same_in_a_round(
     assert Invoice.objects.filter(settlement="confirming").count() == 5
 
 
-@pytest.mark.hard
 def test_two_processes_keep_the_pause_between_them(server, open_invoices):
     pause = 0.25
     for invoice in open_invoices(6):
@@ -1118,7 +1119,6 @@ def test_two_processes_keep_the_pause_between_them(server, open_invoices):
     assert min(gaps) >= pause
 
 
-@pytest.mark.hard
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_after_a_kill_the_next_run_does_what_is_left(server, open_invoices, at):
     invoices = open_invoices(4)
@@ -1194,7 +1194,6 @@ def test_the_service_ends_cleanly_in_the_middle_of_its_waiting(server, one, numb
     assert Turn.objects.get(name="reconcile").next_at <= timezone.now()
 
 
-@pytest.mark.hard
 def test_the_service_goes_on_for_ever_and_through_trouble(server, one):
     server.set(faults={"balance": "garbage"})
     with running(server, "--loop") as process:
