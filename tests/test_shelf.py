@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from payments.views import PRODUCTS_PER_PAGE
+from payments.views.browsing import PRODUCTS_PER_PAGE
 
 
 def titles(response) -> list[str]:

@@ -1,0 +1,67 @@
+"""The way from a product or a basket to an invoice."""
+
+import secrets
+import time
+from contextlib import contextmanager
+
+from django.core.cache import cache
+from django.middleware.csrf import get_token
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.crypto import salted_hmac
+from django.views.decorators.http import require_POST
+
+from payments import database, providers
+from payments.basket import Basket
+from payments.models import Invoice, Line, Product
+
+from .trouble import telling_of_trouble
+
+# Longer than all that a purchase may wait for.
+TURN_SECONDS = 30
+
+
+@contextmanager
+def one_at_a_time(visitor: str):
+    """Lets the second click of a double click wait, so that it finds the first one's invoice."""
+    name, ticket = f"buying-{visitor}", secrets.token_hex(8)
+    deadline = time.monotonic() + TURN_SECONDS
+    while not cache.add(name, ticket, TURN_SECONDS) and time.monotonic() < deadline:
+        database.release()
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        if cache.get(name) == ticket:
+            cache.delete(name)
+
+
+def visitor_of(request) -> str:
+    """The same for all that one browser does, also for two first clicks at once.
+
+    It is drawn from the form's CSRF cookie, as before the first purchase there is no session yet.
+    """
+    get_token(request)  # makes one, should there be none yet
+    drawn = salted_hmac("payments.visitor", request.META["CSRF_COOKIE"], algorithm="sha256")
+    return request.session.setdefault("visitor", drawn.hexdigest()[:32])
+
+
+@require_POST
+@telling_of_trouble
+def create_payment(request, pk=None):
+    """Buys the product, or the basket, and leads to the invoice.
+
+    A visitor whose unpaid invoice over the same goods still stands gets that one again.
+    """
+    if pk is None:
+        lines = Basket(request.session).lines()
+    else:
+        lines = [Line(get_object_or_404(Product.objects.on_sale(), pk=pk))]
+    if not lines:
+        return redirect("payments:basket")
+    visitor = visitor_of(request)
+    provider = providers.get("blockonomics")
+    with one_at_a_time(visitor):
+        invoice = Invoice.objects.standing_for(visitor, lines)
+        if invoice is None:
+            invoice = Invoice.objects.create_for(lines, provider, visitor)
+    return redirect(invoice)
