@@ -6,6 +6,7 @@ from html import unescape
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -117,6 +118,13 @@ def test_hearing_it_again_is_kept_as_known(invoice, call_back):
 def test_without_the_secret_nothing_is_kept(invoice, call_back, secret):
     assert call_back(invoice, secret=secret).status_code == 403
     assert not Callback.objects.exists()
+
+
+def test_a_secret_in_the_wrong_place_is_not_kept_either(invoice, call_back):
+    call_back(invoice, label=f"see {SECRET}", **{SECRET: "1"})
+
+    assert SECRET not in kept().query
+    assert "label=see+%5Bsecret%5D" in kept().query
 
 
 def test_more_fields_than_a_request_may_have_are_not_kept(client, db):
@@ -244,6 +252,41 @@ def test_however_late_it_is_processed_the_payment_came_when_it_came(
     assert payment.first_seen == received_at
     assert (payment.late, payment.rate) == (False, invoice.rate)
     assert Invoice.objects.get().settlement == "paid"
+
+
+def test_what_was_promised_outlives_the_next_quote(
+    invoice, call_back, bug, process_again, service, client, time_machine
+):
+    call_back(invoice)
+    bug.undo()
+    cache.clear()
+    service.answers["price"] = (200, '{"price": 1}')
+    time_machine.move_to(invoice.expires_at + timedelta(minutes=5), tick=False)
+    client.post(f"/payments/invoice/{invoice.key}/quote/")
+    assert Invoice.objects.get().rate == 1
+
+    process_again()
+
+    payment = invoice.transactions.get()
+    assert (payment.late, payment.rate) == (False, invoice.rate)
+    assert Invoice.objects.get().settlement == "paid"
+
+
+def test_what_came_between_two_quotes_was_promised_nothing(
+    invoice, call_back, bug, process_again, service, client, time_machine
+):
+    time_machine.move_to(invoice.expires_at + timedelta(minutes=5), tick=False)
+    call_back(invoice)
+    bug.undo()
+    cache.clear()
+    service.answers["price"] = (200, '{"price": 50000}')
+    time_machine.shift(timedelta(minutes=5))
+    client.post(f"/payments/invoice/{invoice.key}/quote/")
+
+    process_again()
+
+    payment = invoice.transactions.get()
+    assert (payment.late, payment.rate) == (True, 50_000)
 
 
 def test_a_bug_that_is_not_mended_is_told(invoice, call_back, bug, process_again):

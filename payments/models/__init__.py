@@ -1,5 +1,5 @@
 from .callbacks import Callback
-from .invoices import Delivery, Invoice, InvoiceLine, Line
+from .invoices import Delivery, Invoice, InvoiceLine, Line, Quote
 from .mail import Mail
 from .products import Product
 from .timeline import Event
@@ -15,6 +15,7 @@ __all__ = [
     "Line",
     "Mail",
     "Product",
+    "Quote",
     "Status",
     "Transaction",
     "Turn",

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from payments.providers.base import NotApplicable, Provider, Sighting
 
-from .invoices import Invoice
+from .invoices import Invoice, Recorded
 
 NOTE_LENGTH = 300
 ROWS_AT_A_TIME = 1_000
@@ -115,7 +115,11 @@ class Callback(models.Model):
 
         However late it is judged, the payment counts as seen when the callback came.
         """
-        recorded = Invoice.objects.record(provider, sighting, by, heard_at=self.received_at)
+        Invoice.objects.record(
+            provider, sighting, by, heard_at=self.received_at, then=self.conclude_as
+        )
+
+    def conclude_as(self, recorded: Recorded):
         if recorded.invoice is None:
             outcome = self.Outcome.UNKNOWN_INVOICE
         else:

@@ -1,12 +1,13 @@
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, prefetch_related_objects
 from django.db.models.fields.files import FieldFile
 from django.urls import reverse
 from django.utils import timezone
@@ -23,7 +24,7 @@ from payments.providers.base import (
 from .mail import Mail
 from .products import Product
 from .timeline import Event
-from .transactions import INDEPENDENT, Books, Status, Transaction
+from .transactions import Books, Status, Transaction
 
 # Digits and capitals that nobody confuses on the telephone.
 ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -100,6 +101,10 @@ class InvoiceQuerySet(models.QuerySet):
         unpaid = ~Q(settlement=Invoice.Settlement.PAID)
         return self.filter(provider=provider.slug).filter(unpaid & young | confirming)
 
+    def locked(self):
+        """For whoever changes it: nobody else does until the commit. With its transactions."""
+        return self.select_for_update().prefetch_related("transactions")
+
     def complete(self):
         """With all that the invoice page and its conclusions need."""
         return self.prefetch_related("transactions", "lines__product")
@@ -174,21 +179,25 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         sighting: Sighting,
         by: str = "callback",
         heard_at: datetime | None = None,
+        then: Callable[["Recorded"], None] | None = None,
     ) -> "Recorded":
         """Brings one sighting into the books: lock, note, settle; the one gate for news of money.
 
         Hearing it twice, late or out of order changes nothing that was known better. Open pages
         are told after the commit. `heard_at` is when the shop heard of it first, if not just now.
+        What came of it is told to `then` in the same database transaction.
         """
         heard_at = heard_at or timezone.now()
         rate = self._rate_if_late(provider, sighting, heard_at)
         with transaction.atomic():
-            invoice = self.select_for_update().filter(**whose(provider, sighting)).first()
-            if invoice is None:
-                return Recorded(None, False)
-            news = invoice.note(sighting, rate, heard_at, by)
-            invoice.follow_up(news, by)
-        return Recorded(invoice, bool(news))
+            invoice = self.locked().filter(**whose(provider, sighting)).first()
+            news = invoice.note(sighting, rate, heard_at, by) if invoice else []
+            if news:
+                invoice.follow_up(news, by)
+            recorded = Recorded(invoice, bool(news))
+            if then:
+                then(recorded)
+        return recorded
 
     def compare(
         self,
@@ -208,16 +217,18 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
             self.record(provider, sighting, by)
         present = {sighting.txid for sighting in history}
         with transaction.atomic():
-            invoice = self.select_for_update().get(pk=invoice.pk)
+            invoice = self.locked().get(pk=invoice.pk)
             now = timezone.now()
-            known = invoice.transactions.filter(first_seen__lte=asked_at or now)
+            known = [
+                row for row in invoice.transactions.all() if row.first_seen <= (asked_at or now)
+            ]
             missing = [row for row in known if row.txid not in present]
             invoice.follow_up([line for row in missing for line in row.miss(now)], by)
 
     def doubt(self, invoice: "Invoice", payment):
         """A callback told more of this payment than the network: a person has to look at it."""
         with transaction.atomic():
-            invoice = self.select_for_update().get(pk=invoice.pk)
+            invoice = self.locked().get(pk=invoice.pk)
             if payment := next((row for row in invoice.unverified if row.pk == payment.pk), None):
                 known = f"calls {payment.get_verified_status_display().lower()}"
                 if payment.verified_status == Status.NOT_STARTED:
@@ -228,7 +239,7 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
     def call_for_review(self, invoice: "Invoice", reason: str, by: str):
         """Something about the invoice is odd, as its timeline and both sides are told."""
         with transaction.atomic():
-            invoice = self.select_for_update().get(pk=invoice.pk)
+            invoice = self.locked().get(pk=invoice.pk)
             if reason not in invoice.review:
                 invoice.log(Event.Kind.REVIEW, by, reason)
                 invoice.ask_for_review(reason)
@@ -242,7 +253,7 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         None if there is no need of it, or if it cannot be had: money is recorded all the same.
         """
         invoice = self.filter(**whose(provider, sighting)).first()
-        if invoice is None or invoice.quote_covers(heard_at):
+        if invoice is None or invoice.promised_rate(heard_at) is not None:
             return None
         if invoice.transactions.filter(txid=sighting.txid, rate__isnull=False).exists():
             return None
@@ -363,9 +374,15 @@ class Invoice(models.Model):
         self.rate, self.due = rate, due
         self.quoted_at, self.expires_at = at, at + settings.QUOTE_LIFETIME
 
-    def quote_covers(self, moment: datetime) -> bool:
-        """Whether a payment first seen then gets the quote's rate: the network may be slow."""
-        return moment < self.expires_at + settings.QUOTE_GRACE
+    def promised_rate(self, moment: datetime) -> Decimal | None:
+        """The rate of the quote that covers a payment first seen then; None if it is late.
+
+        A promise outlives the next quote: a callback may be judged long after it came.
+        """
+        quote = self
+        if moment < self.quoted_at:
+            quote = self.past_quotes.standing_at(moment) or self
+        return quote.rate if moment < quote.expires_at + settings.QUOTE_GRACE else None
 
     def may_requote(self, at: datetime) -> bool:
         """A quote stands until it is over, or until too little came in."""
@@ -381,10 +398,16 @@ class Invoice(models.Model):
         database.release()
         rate = provider.market_rate(self.currency)
         with transaction.atomic():
-            invoice = Invoice.objects.select_for_update().get(pk=self.pk)
+            invoice = Invoice.objects.locked().get(pk=self.pk)
             invoice.value_what_is_not(rate)
             if not invoice.may_requote(timezone.now()):
                 return False
+            invoice.past_quotes.create(
+                rate=invoice.rate,
+                due=invoice.due,
+                quoted_at=invoice.quoted_at,
+                expires_at=invoice.expires_at,
+            )
             invoice.quote(rate, money.to_satoshis(invoice.missing, rate), at=timezone.now())
             invoice.save(update_fields=["rate", "due", "quoted_at", "expires_at", "updated_at"])
             invoice.log(Event.Kind.QUOTED, "shopper", invoice.quote_in_words())
@@ -403,30 +426,24 @@ class Invoice(models.Model):
         A transaction first seen while the quote stands keeps the quote's rate, a late one gets
         `rate`, the market's. It only ever advances.
         """
-        late = not self.quote_covers(at)
-        rate = rate if late else self.rate
-        payment, is_new = self.transactions.get_or_create(
-            txid=sighting.txid,
-            defaults={
-                "amount": sighting.amount,
-                "status": sighting.status,
-                "verified_status": sighting.status if by in INDEPENDENT else Status.NOT_STARTED,
-                "rbf": sighting.replaceable,
-                "rate": rate,
-                "late": late,
-                "first_seen": at,
-                "last_seen": at,
-            },
-        )
-        if is_new:
-            return payment.first_news()
-        return payment.hear(sighting, rate, at, by)
+        promised = self.promised_rate(at)
+        late = promised is None
+        rate = rate if late else promised
+        known = next((row for row in self.transactions.all() if row.txid == sighting.txid), None)
+        if known:
+            return known.hear(sighting, rate, at, by)
+        payment = Transaction.first_heard(sighting, rate, late, at, by)
+        self.transactions.add(payment, bulk=False)
+        prefetch_related_objects([self], "transactions")
+        return payment.first_news()
 
     def value_what_is_not(self, rate: Decimal):
         """Values, at the market's rate, what came when no rate could be had."""
-        unvalued = self.transactions.filter(rate=None, dropped_at=None)
-        news = [(Event.Kind.VALUED, payment.valued_in_words(rate)) for payment in unvalued]
-        unvalued.update(rate=rate)
+        news = []
+        for payment in self.transactions.all():
+            if payment.rate is None and payment.dropped_at is None:
+                news += payment.value_at(rate)
+                payment.save(update_fields=["rate"])
         self.follow_up(news, by="shopper")
 
     def follow_up(self, news: list, by: str):
@@ -633,6 +650,29 @@ class Invoice(models.Model):
         return money.bitcoin_uri(
             self.reference, self.outstanding, f"{settings.SHOP_NAME} {self.order}"
         )
+
+
+class QuoteQuerySet(models.QuerySet):
+    def standing_at(self, moment: datetime) -> "Quote | None":
+        return self.filter(quoted_at__lte=moment).order_by("-quoted_at").first()
+
+
+class Quote(models.Model):
+    """A quote that a newer one has followed. What was seen while it stood keeps its rate."""
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="past_quotes")
+    rate = models.DecimalField(max_digits=20, decimal_places=8)
+    due = models.BigIntegerField()
+    quoted_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    objects = QuoteQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["invoice", "-quoted_at"], name="quotes_by_age")]
+
+    def __str__(self):
+        return f"{money.format_bitcoin(self.due)} BTC until {self.expires_at}"
 
 
 class InvoiceLineQuerySet(models.QuerySet):

@@ -92,6 +92,22 @@ class Transaction(models.Model):
     def __str__(self):
         return self.txid
 
+    @classmethod
+    def first_heard(
+        cls, sighting: Sighting, rate: Decimal | None, late: bool, at: datetime, by: str
+    ) -> "Transaction":
+        return cls(
+            txid=sighting.txid,
+            amount=sighting.amount,
+            status=sighting.status,
+            verified_status=sighting.status if by in INDEPENDENT else Status.NOT_STARTED,
+            rbf=sighting.replaceable,
+            rate=rate,
+            late=late,
+            first_seen=at,
+            last_seen=at,
+        )
+
     def first_news(self) -> list:
         """What the first sighting has told, as (kind, note) lines."""
         news = [(Kind.SEEN, self.in_words())]
@@ -126,8 +142,7 @@ class Transaction(models.Model):
             self.rbf = True
             news.append((Kind.SEEN, f"{self.txid} is marked as replaceable"))
         if self.rate is None and rate is not None:
-            self.rate = rate
-            news.append((Kind.VALUED, self.valued_in_words(rate)))
+            news += self.value_at(rate)
         if independent or sighting.status > Status.UNCONFIRMED:
             # A late echo of a callback proves nothing, a block or the network's history does.
             self.missing_since = None
@@ -141,6 +156,11 @@ class Transaction(models.Model):
             self.last_seen = at
         self.save()
         return news
+
+    def value_at(self, rate: Decimal) -> list:
+        """Gives it the worth that was not known when it was seen."""
+        self.rate = rate
+        return [(Kind.VALUED, f"{self.txid} at {rate.normalize():f}")]
 
     def miss(self, at: datetime) -> list:
         """The network's history lacks it: for the first time, or for long enough to be gone."""
@@ -162,9 +182,6 @@ class Transaction(models.Model):
 
     def verified_in_words(self) -> str:
         return f"{self.txid}: {self.get_verified_status_display().lower()}"
-
-    def valued_in_words(self, rate: Decimal) -> str:
-        return f"{self.txid} at {rate.normalize():f}"
 
     @property
     def value(self) -> Decimal:

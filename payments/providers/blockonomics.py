@@ -338,9 +338,19 @@ class Blockonomics:
         return HttpResponse("ok", content_type="text/plain")
 
     def redact(self, request: HttpRequest) -> str:
-        query = request.GET.copy()
-        query.pop("secret", None)
-        return query.urlencode()[:2000]
+        pairs = [
+            (self._without_secrets(name), self._without_secrets(value))
+            for name, values in request.GET.lists()
+            for value in values
+            if name != "secret"
+        ]
+        return urlencode(pairs, errors="replace")[:2000]
+
+    def _without_secrets(self, text: str) -> str:
+        """Whoever sends it may have put it into another parameter as well."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[secret]")
+        return text
 
     def look_up(self, reference: str) -> list[Sighting]:
         sightings = []
