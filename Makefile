@@ -14,7 +14,7 @@ PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false
 	BLOCKONOMICS_API_KEY=for-the-check-only BLOCKONOMICS_CALLBACK_SECRET=for-the-check-only \
 	SECRET_KEY=for-the-check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
 
-.PHONY: help demo sandbox test test-sqlite test-servers test-hard soak bench lint format clean
+.PHONY: help demo sandbox words test test-sqlite test-servers test-hard soak bench lighthouse lint format clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,13 @@ soak: $(BIN)/.ready-dev ## hours of the hard tests: 1,000 kills, 20,000 steps of
 bench: $(BIN)/.ready ## the benchmarks, ours beside the naive way, as ratios
 	@$(BIN)/python -m benchmarks.callback
 
+lighthouse: $(BIN)/.ready-dev var/lighthouse/.ready ## Lighthouse on shelf, product and invoice, in production settings
+	@$(BIN)/python -m tests.browser.chromium
+	@$(BIN)/python -m benchmarks.lighthouse
+
+words: $(BIN)/.ready-dev ## bring the translations in locale/ up to date with code and templates
+	@$(BIN)/python -m shop.words
+
 lint: $(BIN)/.ready-dev ## formats, rules, migrations, production settings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -62,7 +69,7 @@ format: $(BIN)/.ready-dev ## put code and templates into shape
 	$(BIN)/djade $$(git ls-files '*.html')
 
 clean: ## remove the virtual environment and the demo's data
-	rm -rf .venv var/demo var/check
+	rm -rf .venv var/demo var/check var/lighthouse
 
 $(BIN)/.ready: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
@@ -75,4 +82,12 @@ $(BIN)/.ready: requirements.txt
 $(BIN)/.ready-dev: requirements-dev.txt $(BIN)/.ready
 	@echo "Installing what the tests need …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+var/lighthouse/.ready: benchmarks/package.json benchmarks/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "Lighthouse comes by npm: install Node.js 18 or newer (Debian: apt-get install nodejs npm)."; exit 1; }
+	@echo "Installing Lighthouse …"
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@

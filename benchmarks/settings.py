@@ -1,4 +1,4 @@
-"""The shop's own settings, with the naive view beside its doors."""
+"""The shop's own settings, with the naive view beside its doors, and the pictures served."""
 
 from shop.settings import *  # noqa: F403
 from shop.settings import DATA_DIR, DATABASES

@@ -43,9 +43,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(environment: dict[str, str], log: Path):
-    """daphne as in production; yields its port."""
-    port = free_port()
+def server(environment: dict[str, str], log: Path, port: int = 0):
+    """daphne as in production, on a port of its own choice or this one; yields its port."""
+    port = port or free_port()
     command = ["-m", "daphne", "--bind", "127.0.0.1", "--port", str(port), "--verbosity", "0"]
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603

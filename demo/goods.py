@@ -777,6 +777,14 @@ def small_print(full: bytes) -> bytes:
         return light_jpeg(picture.convert("RGB").resize(PREVIEW_SIZE, Image.Resampling.LANCZOS))
 
 
+def detail(full: bytes) -> bytes:
+    """A part of the picture from a little left of its middle, pixel by pixel."""
+    with Image.open(io.BytesIO(full)) as picture:
+        left, top = picture.width // 3, picture.height // 3
+        part = (left, top, left + PREVIEW_SIZE[0], top + PREVIEW_SIZE[1])
+        return light_jpeg(picture.convert("RGB").crop(part))
+
+
 def guide_on_desk(full: bytes) -> bytes:
     """The cover of the guide, lying on a dusky desk."""
     desk_size = tuple(2 * side for side in PREVIEW_SIZE)
@@ -837,6 +845,12 @@ def blurred(mask: Image.Image) -> Image.Image:
 
 
 @dataclass(frozen=True)
+class Preview:
+    words: str
+    make: Callable[[bytes], bytes]  # from the full file
+
+
+@dataclass(frozen=True)
 class Good:
     """A thing on the shelf and the two recipes for its files."""
 
@@ -846,11 +860,12 @@ class Good:
     price: Decimal  # in US dollars
     filename: str
     make: Callable[[], bytes]  # the full file that is sold
-    picture: Callable[[bytes], bytes]  # the small preview, made from the full file
+    category: str
+    pictures: tuple[Preview, ...]
 
-    @property
-    def picture_filename(self) -> str:
-        return f"{self.slug}-preview.jpg"
+    def name(self, number: int) -> str:
+        """The file of one of its pictures, below the folder of what everybody may see."""
+        return f"products/{self.slug}-{number + 1}.jpg"
 
 
 GOODS: tuple[Good, ...] = (
@@ -865,7 +880,11 @@ GOODS: tuple[Good, ...] = (
         price=Decimal("7.50"),
         filename="himalaya-at-dawn.jpg",
         make=himalaya_at_dawn,
-        picture=small_print,
+        category="Wallpapers",
+        pictures=(
+            Preview("A snowy peak in the first sun over misty valleys", small_print),
+            Preview("The ridge and the mist at full size", detail),
+        ),
     ),
     Good(
         slug="moonlit-lake",
@@ -878,7 +897,13 @@ GOODS: tuple[Good, ...] = (
         price=Decimal("6.00"),
         filename="moonlit-lake.jpg",
         make=moonlit_lake,
-        picture=small_print,
+        category="Wallpapers",
+        pictures=(
+            Preview(
+                "A full moon over snowy mountains and their mirror image in a lake", small_print
+            ),
+            Preview("The far shore at full size", detail),
+        ),
     ),
     Good(
         slug="dunes-at-last-light",
@@ -891,7 +916,11 @@ GOODS: tuple[Good, ...] = (
         price=Decimal("5.00"),
         filename="dunes-at-last-light.jpg",
         make=dunes_at_last_light,
-        picture=small_print,
+        category="Wallpapers",
+        pictures=(
+            Preview("Copper dunes with long plum-coloured shadows", small_print),
+            Preview("The crest of a dune at full size", detail),
+        ),
     ),
     Good(
         slug="northern-lights",
@@ -904,7 +933,11 @@ GOODS: tuple[Good, ...] = (
         price=Decimal("4.50"),
         filename="northern-lights.jpg",
         make=northern_lights,
-        picture=small_print,
+        category="Wallpapers",
+        pictures=(
+            Preview("Green northern lights over rows of pines", small_print),
+            Preview("The curtain of light at full size", detail),
+        ),
     ),
     Good(
         slug="paying-with-bitcoin",
@@ -917,7 +950,8 @@ GOODS: tuple[Good, ...] = (
         price=Decimal("0.90"),
         filename="paying-with-bitcoin.pdf",
         make=pocket_guide,
-        picture=guide_on_desk,
+        category="Guides",
+        pictures=(Preview("The cover of the guide on a desk at dusk", guide_on_desk),),
     ),
     Good(
         slug="singing-bowl",
@@ -930,6 +964,7 @@ GOODS: tuple[Good, ...] = (
         price=Decimal("1.80"),
         filename="singing-bowl.wav",
         make=singing_bowl,
-        picture=waveform,
+        category="Sounds",
+        pictures=(Preview("The sound drawn as golden bars of light over dark water", waveform),),
     ),
 )

@@ -1,21 +1,40 @@
 import re
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch
+from django.db import transaction
+from django.db.models import F, Prefetch
+from django.db.models.functions import Greatest
 from django.http import Http404
-from django.shortcuts import get_object_or_404
-from django.urls import path
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django_tasks.base import TaskResultStatus
 from django_tasks_db.admin import DBTaskResultAdmin
 from django_tasks_db.models import DBTaskResult, get_date_max
 
-from . import providers
+from . import pictures, providers
+from .forms import CancelForm, RefundPaidForm
 from .goods import GoodsResponse
 from .management.commands.worker import try_again
-from .models import Callback, Event, Invoice, InvoiceLine, Mail, Product, Transaction
+from .models import (
+    Callback,
+    Category,
+    Event,
+    Invoice,
+    InvoiceLine,
+    Mail,
+    Picture,
+    Product,
+    RefundClaim,
+    Status,
+    Transaction,
+)
+from .models.refunds import AlreadyRefunded
 from .templatetags.money import bitcoin, fiat
 
 admin.site.site_header = "The merchant’s desk"
@@ -36,16 +55,69 @@ class ReadOnly:
         return False
 
 
+@admin.register(Category)
+class CategoryAdmin(admin.ModelAdmin):
+    list_display = ["title", "position"]
+    list_editable = ["position"]
+    search_fields = ["title"]
+    prepopulated_fields = {"slug": ["title"]}
+
+
+class PictureForm(forms.ModelForm):
+    def clean_image(self):
+        image = self.cleaned_data["image"]
+        if image and "image" in self.changed_data:
+            pictures.check(image)
+        return image
+
+
+class PictureInline(admin.TabularInline):
+    model = Picture
+    form = PictureForm
+    fields = ["preview", "image", "alt", "position"]
+    readonly_fields = ["preview"]
+    extra = 1
+
+    @admin.display(description="preview")
+    def preview(self, picture):
+        return thumbnail(picture if picture.pk else None)
+
+
+def thumbnail(picture: Picture | None):
+    if picture is None:
+        return "—"
+    return format_html(
+        '<img src="{}" alt="{}" width="{}" height="54">',
+        picture.thumbnail,
+        str(picture),
+        round(54 * picture.width / picture.height) if picture.height else 96,
+    )
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
-    list_display = ["preview", "title", "price", "active", "has_file", "created_at"]
+    list_display = [
+        "preview",
+        "title",
+        "category",
+        "price",
+        "stock",
+        "active",
+        "has_file",
+        "created_at",
+    ]
     list_display_links = ["preview", "title"]
-    list_filter = ["active"]
+    list_filter = ["active", "category"]
     list_editable = ["active"]
+    list_select_related = ["category"]
     search_fields = ["title", "description"]
     prepopulated_fields = {"slug": ["title"]}
-    readonly_fields = ["preview", "created_at", "updated_at"]
+    readonly_fields = ["created_at", "updated_at"]
+    inlines = [PictureInline]
     show_full_result_count = False
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_pictures()
 
     def get_urls(self):
         goods = self.admin_site.admin_view(self.goods)
@@ -63,15 +135,28 @@ class ProductAdmin(admin.ModelAdmin):
         except FileNotFoundError as error:
             raise Http404 from error
 
+    def formfield_for_dbfield(self, db_field, request, **kwargs):
+        if db_field.name == "stock":
+            kwargs["show_hidden_initial"] = True  # what the merchant saw
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_model(self, request, product, form, change):
+        """The stock moves while a merchant types: what is saved is the difference they made."""
+        if change and "stock" not in form.changed_data:
+            product.stock = F("stock")
+        elif change and product.stock is not None:
+            seen = form.data.get(form.add_initial_prefix("stock"))
+            if seen:
+                product.stock = Greatest(F("stock") + product.stock - int(seen), 0)
+        super().save_model(request, product, form, change)
+        product.refresh_from_db(fields=["stock"])
+        # After the commit, as invoices are locked before products everywhere else.
+        by = f"merchant {request.user}"
+        transaction.on_commit(lambda: Invoice.objects.supply(product.pk, by))
+
     @admin.display(description="picture")
     def preview(self, product):
-        if not product.picture:
-            return "—"
-        return format_html(
-            '<img src="{}" alt="Preview of {}" width="96" height="54">',
-            product.picture.url,
-            product.title,
-        )
+        return thumbnail(product.cover)
 
     @admin.display(description="file", boolean=True)
     def has_file(self, product):
@@ -158,7 +243,7 @@ class EventInline(ReadOnly, admin.TabularInline):
 
 class MailInline(ReadOnly, admin.TabularInline):
     model = Mail
-    fields = ["kind", "to", "created_at", "sent_at"]
+    fields = ["kind", "to", "created_at", "sent_at", "overtaken_at"]
     readonly_fields = fields
     extra = 0
 
@@ -174,7 +259,7 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
     inlines = [LineInline, TransactionInline, EventInline, MailInline, CallbackInline]
-    actions = ["mark_as_reviewed"]
+    actions = ["mark_as_reviewed", "cancel"]
     fieldsets = [
         (None, {"fields": ["order", "now", "price", "review", "paid_at", "email", "page"]}),
         (
@@ -187,6 +272,7 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
                     "received",
                     "confirmed",
                     "overpaid_btc",
+                    "refund",
                     "status",
                 ]
             },
@@ -199,6 +285,36 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     def mark_as_reviewed(self, request, queryset):
         for invoice in queryset.exclude(review=""):
             invoice.mark_as_reviewed(by=f"merchant {request.user}")
+
+    def changelist_view(self, request, extra_context=None):
+        """Says how near the wallet's gap limit is."""
+        unused = Invoice.objects.unused_in_a_row().count()
+        subtitle = f"Unpaid addresses in a row: {unused}; most wallets look no further than 20."
+        return super().changelist_view(request, {"subtitle": subtitle, **(extra_context or {})})
+
+    @admin.action(description="Cancel, so that nothing is delivered", permissions=["review"])
+    def cancel(self, request, queryset):
+        """Asks for the reason first; what is paid meanwhile is delivered and stays so."""
+        form = CancelForm(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return TemplateResponse(
+                request,
+                "admin/payments/cancel.html",
+                {
+                    **self.admin_site.each_context(request),
+                    "title": "Cancel, so that nothing is delivered",
+                    "opts": self.opts,
+                    "invoices": queryset,
+                    "form": form,
+                    "action_checkbox_name": ACTION_CHECKBOX_NAME,
+                },
+            )
+        for invoice in queryset:
+            if invoice.cancel(f"merchant {request.user}", form.cleaned_data["reason"]):
+                self.message_user(request, f"Order {invoice} is cancelled.")
+            else:
+                told = f"Order {invoice} is paid, so it cannot be cancelled any more."
+                self.message_user(request, told, messages.ERROR)
 
     def has_review_permission(self, request):
         return request.user.has_perm("payments.change_invoice")
@@ -246,9 +362,140 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     def overpaid_btc(self, invoice):
         return bitcoin(invoice.overpaid)
 
+    @admin.display(description="to send back (BTC)")
+    def refund(self, invoice):
+        """What the shopper may ask back, and the way to the claim, if there is one."""
+        claim = getattr(invoice, "refund_claim", None)
+        if claim is None:
+            return bitcoin(invoice.refundable)
+        return format_html(
+            '<a href="{}">{}, claimed for {}</a>',
+            reverse("admin:payments_refundclaim_change", args=[claim.pk]),
+            bitcoin(invoice.refundable),
+            claim.address,
+        )
+
     @admin.display(description="the shopper's page")
     def page(self, invoice):
         return format_html('<a href="{}">Open</a>', invoice.get_absolute_url())
+
+
+class RefundStateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request, model_admin):
+        return [("open", "To be paid"), ("refunded", "Paid"), ("withdrawn", "Taken back")]
+
+    def queryset(self, request, queryset):
+        match self.value():
+            case "open":
+                return queryset.open()
+            case "refunded":
+                return queryset.refunded()
+            case "withdrawn":
+                return queryset.withdrawn()
+        return queryset
+
+
+@admin.register(RefundClaim)
+class RefundClaimAdmin(admin.ModelAdmin):
+    """Money that shoppers want back: paid from the merchant's own wallet, and recorded here."""
+
+    form = RefundPaidForm
+    list_display = ["order", "btc", "address", "state", "claimed_at", "refunded_at"]
+    list_filter = [RefundStateFilter, "claimed_at"]
+    search_fields = ["invoice__order_code", "address", "txid"]
+    search_help_text = "Order code, address or transaction id"
+    date_hierarchy = "claimed_at"
+    show_full_result_count = False
+    list_per_page = 50
+    actions = None
+    facts = [
+        *["order", "state", "btc", "unconfirmed", "verified", "address", "ours", "pay", "note"],
+        *["claimed_at", "withdrawn_at", "refunded_at", "refunded_by"],
+    ]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        """What was recorded stays; until then somebody who may pays and records it."""
+        is_open = obj is None or obj.refunded_at is None
+        return is_open and super().has_change_permission(request, obj)
+
+    def get_queryset(self, request):
+        claims = super().get_queryset(request).select_related("invoice")
+        return claims.prefetch_related("invoice__transactions")
+
+    def get_fields(self, request, obj=None):
+        return [*self.facts, "txid", *(["shown"] if self._may_record(request, obj) else [])]
+
+    def get_readonly_fields(self, request, obj=None):
+        return self.facts if self._may_record(request, obj) else [*self.facts, "txid"]
+
+    def _may_record(self, request, claim) -> bool:
+        """Whether there is something to record, and somebody who may."""
+        return bool(claim and claim.sum) and self.has_change_permission(request, claim)
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        """A second click on "Save" hears that it is done."""
+        if request.method == "POST" and self._was_recorded(object_id):
+            self.message_user(request, "This refund was recorded already.", messages.WARNING)
+            return redirect(request.path)
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def _was_recorded(self, object_id: str) -> bool:
+        return object_id.isdigit() and RefundClaim.objects.refunded().filter(pk=object_id).exists()
+
+    def save_model(self, request, obj, form, change):
+        txid, shown = form.cleaned_data["txid"], form.cleaned_data["shown"]
+        try:
+            RefundClaim.objects.record(obj, txid, shown, by=f"merchant {request.user}")
+        except AlreadyRefunded:  # between the look above and the lock
+            self.message_user(request, "It was recorded already.", messages.WARNING)
+
+    @admin.display(description="order", ordering="invoice__order_code")
+    def order(self, claim):
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:payments_invoice_change", args=[claim.invoice_id]),
+            claim.invoice.order,
+        )
+
+    @admin.display(description="state")
+    def state(self, claim):
+        if claim.refunded_at:
+            return "Paid"
+        return "Taken back" if claim.is_withdrawn else "To be paid"
+
+    @admin.display(description="amount (BTC)")
+    def btc(self, claim):
+        return bitcoin(claim.sum)
+
+    @admin.display(description="received, not confirmed yet (BTC)")
+    def unconfirmed(self, claim):
+        books = claim.invoice.books
+        return bitcoin(books.received - books.confirmed)
+
+    @admin.display(description="payments seen by others than callbacks", boolean=True)
+    def verified(self, claim):
+        payments = claim.invoice.confirmed_transactions
+        return bool(payments) and all(row.verified_status > Status.NOT_STARTED for row in payments)
+
+    @admin.display(description="whose address")
+    def ours(self, claim):
+        own = Invoice.objects.filter(reference=claim.address).first()
+        return f"Look out: the shop’s own, of order {own}!" if own else "Not known to the shop"
+
+    @admin.display(description="to pay it, open or copy")
+    def pay(self, claim):
+        if claim.refunded_at or not claim.sum:
+            return "—"
+        return format_html('<a href="{0}">{0}</a>', claim.bitcoin_uri)
 
 
 @admin.register(Callback)

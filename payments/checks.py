@@ -7,10 +7,13 @@ from django.core.checks import Error, Tags, Warning, register
 from dotenv import dotenv_values
 from embit.networks import NETWORKS
 
-from . import keys
+from shop import proxies
+
+from . import explorer, keys, limits
 from .policy import parse_confirmation_policy
 
 SAFE_SECRET_LENGTH = 16
+LONGEST_TAX_NAME = 30
 
 
 @register(Tags.security)
@@ -127,6 +130,68 @@ def check_money(app_configs, **kwargs):
             )
 
 
+@register(Tags.security)
+def check_proxies(app_configs, **kwargs):
+    try:
+        trusted = proxies.networks(tuple(settings.TRUSTED_PROXIES))
+    except ValueError as error:
+        yield Error(
+            f"TRUSTED_PROXIES: {error}",
+            hint='Write addresses or networks, separated by commas: "127.0.0.1, 10.0.0.0/8".',
+            id="payments.E011",
+        )
+    else:
+        if settings.BEHIND_PROXY and not settings.TRUSTED_PROXIES:
+            yield Error(
+                "BEHIND_PROXY is on and TRUSTED_PROXIES empty: nobody may say that it is https.",
+                hint="List the networks of your own proxies.",
+                id="payments.E011",
+            )
+        if any(network.prefixlen == 0 for network in trusted):
+            yield Warning(
+                "TRUSTED_PROXIES is everybody, so any visitor can claim any address.",
+                hint="List the networks of your own proxies only.",
+                id="payments.W011",
+            )
+
+
+@register()
+def check_limits(app_configs, **kwargs):
+    for name in settings.LIMITS:
+        try:
+            limits.rates(name)
+        except ValueError:
+            yield Error(
+                f"The limit of {name} is {settings.LIMITS[name]!r}, which is no rate.",
+                hint='Write "60/hour" or "5/minute; 60/hour", or nothing for no limit.',
+                id="payments.E012",
+            )
+
+
+@register()
+def check_receipts(app_configs, **kwargs):
+    rate, name = settings.TAX_RATE, settings.TAX_NAME
+    if not 0 <= rate < 100 or rate != round(rate, 4) or len(name) > LONGEST_TAX_NAME:
+        yield Error(
+            "TAX_RATE is a percentage from 0 to below 100, with four decimals at the most, and "
+            f"TAX_NAME has {LONGEST_TAX_NAME} letters at the most.",
+            hint="TAX_RATE=19 and TAX_NAME=VAT say that a price of 119 includes a tax of 19.",
+            id="payments.E020",
+        )
+    elif bool(rate) != bool(name):
+        yield Warning(
+            "TAX_RATE and TAX_NAME go together: one of them is missing.",
+            hint="Set both, or for receipts without a line for the tax neither.",
+            id="payments.W020",
+        )
+    if settings.BLOCK_EXPLORER and not explorer.PATTERN.fullmatch(settings.BLOCK_EXPLORER):
+        yield Error(
+            "BLOCK_EXPLORER is no https address with one {txid} in it, so receipts have no links.",
+            hint="Write it like https://mempool.space/tx/{txid}, or leave it empty.",
+            id="payments.E021",
+        )
+
+
 @register(Tags.security, deploy=True)
 def check_urls(app_configs, **kwargs):
     if not settings.BLOCKONOMICS_URL.startswith("https://"):
@@ -140,4 +205,20 @@ def check_urls(app_configs, **kwargs):
             "SITE_URL does not begin with https://.",
             hint="Without it shoppers cannot trust the address they pay to.",
             id="payments.W004",
+        )
+
+
+@register()
+def check_looks(app_configs, **kwargs):
+    if settings.SHOP_ACCENT and not re.fullmatch(r"#[0-9a-f]{6}", settings.SHOP_ACCENT):
+        yield Error(
+            f"SHOP_ACCENT is {settings.SHOP_ACCENT!r}.",
+            hint='Write a colour with six digits, in quotes: "#1f4e6b".',
+            id="payments.E030",
+        )
+    if settings.SHOP_LOGO and not re.fullmatch(r"/[\w.-][\w./%-]*", settings.SHOP_LOGO):
+        yield Error(
+            f"SHOP_LOGO is {settings.SHOP_LOGO!r}, which browsers would not load.",
+            hint="Pages show pictures of their own host only: /media/logo.svg for DATA_DIR/media.",
+            id="payments.E031",
         )

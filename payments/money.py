@@ -1,7 +1,7 @@
 """Money in its smallest units: satoshis are whole numbers, fiat is Decimal, nothing is a float."""
 
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal
 from functools import reduce
 from urllib.parse import quote
 
@@ -33,6 +33,18 @@ def to_fiat(satoshis: int, rate: Decimal) -> Decimal:
     Decimal('10.00000000')
     """
     return EXACT.scaleb(EXACT.multiply(Decimal(satoshis), rate), -8)
+
+
+def included_tax(total: Decimal, rate: Decimal) -> Decimal:
+    """The tax of `rate` percent that `total` includes, half a cent rounded up.
+
+    >>> included_tax(Decimal("119.00"), Decimal("19"))
+    Decimal('19.00')
+    >>> included_tax(Decimal("0.03"), Decimal("20"))
+    Decimal('0.01')
+    """
+    tax = EXACT.divide(EXACT.multiply(total, rate), EXACT.add(Decimal(100), rate))
+    return tax.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP, context=EXACT)
 
 
 def add_up(amounts: Iterable[Decimal]) -> Decimal:

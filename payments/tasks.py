@@ -74,6 +74,13 @@ def verify(context, pk):
         raise LookupError(f"Order {invoice} is not confirmed independently yet.")
 
 
+@task
+def give_back_stock(pk):
+    from .models import Invoice
+
+    Invoice.objects.give_back_stock(pk)
+
+
 def give_up(task_path: str, args: list):
     """Shows at the invoice what was tried often enough; the task itself stays as failed."""
     from .models import Invoice, Mail
@@ -81,7 +88,8 @@ def give_up(task_path: str, args: list):
     if task_path == send_mail.module_path:
         for mail in Mail.objects.select_related("invoice").filter(pk=args[0]):
             reason = f"the mail “{mail.get_kind_display()}” to {mail.to} could not be sent"
-            Invoice.objects.call_for_review(mail.invoice, reason, by="worker")
+            # Another mail would fare no better.
+            Invoice.objects.call_for_review(mail.invoice, reason, by="worker", is_told=True)
     elif task_path == verify.module_path:
         for invoice in Invoice.objects.filter(pk=args[0]):
             reason = "nobody but a callback confirms the payment: look into your wallet"

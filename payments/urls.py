@@ -8,19 +8,26 @@ app_name = "payments"
 
 urlpatterns = [
     path("", views.shelf, name="shelf"),
+    path("categories/<slug:slug>/", views.shelf, name="category"),
     path("products/<slug:slug>/", views.product, name="product"),
     path("basket/", views.basket, name="basket"),
     path("basket/<int:pk>/", views.change_basket, name="change_basket"),
+    path("find/", views.find, name="find"),
+    path("purchases/", views.purchases, name="purchases"),
     path("payments/create/", views.create_payment, name="create_payment"),
     path("payments/create/<int:pk>/", views.create_payment, name="create_payment"),
     path("payments/invoice/<str:key>/", views.invoice, name="invoice"),
     path("payments/invoice/<str:key>/status/", views.invoice_status, name="status"),
     path("payments/invoice/<str:key>/quote/", views.quote, name="quote"),
+    path("payments/invoice/<str:key>/email/", views.invoice_email, name="invoice_email"),
     path("payments/invoice/<str:key>/receipt/", views.receipt, name="receipt"),
+    path("payments/invoice/<str:key>/refund/", views.refund, name="refund"),
     path("payments/invoice/<str:key>/download/<int:line>/", views.download, name="download"),
     # Blockonomics takes a redirect for a failure, so both spellings lead here.
     re_path(r"^payments/callback/(?P<provider>[a-z_]+)/?$", views.callback, name="callback"),
     path("favicon.ico", views.favicon),
+    path("robots.txt", views.robots, name="robots"),
+    path("sitemap.xml", views.sitemap, name="sitemap"),
     path("healthz", views.healthz, name="healthz"),
 ]
 

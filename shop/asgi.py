@@ -12,7 +12,7 @@ from django.urls import path, re_path  # noqa: E402
 
 from payments.urls import websocket_urlpatterns  # noqa: E402
 
-from .threads import FewThreads  # noqa: E402
+from .threads import FewThreads, end_in_time  # noqa: E402
 
 routes = list(websocket_urlpatterns)
 
@@ -37,3 +37,5 @@ application = ProtocolTypeRouter(
 
 if settings.SANDBOX:
     application = engine.with_engine(application)
+
+end_in_time()

@@ -1,5 +1,6 @@
 """The settings of the shop, read from the environment; .env.example explains every variable."""
 
+import mimetypes
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,9 @@ DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", [])
 SITE_URL = env.str("SITE_URL").rstrip("/")
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
+# The networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's, without a proxy.
+_proxies = env.list("TRUSTED_PROXIES", ["127.0.0.0/8", "::1/128", "unix"])
+TRUSTED_PROXIES = [words for proxy in _proxies if (words := proxy.strip())] if BEHIND_PROXY else []
 
 ROOT_URLCONF = "shop.urls"
 ASGI_APPLICATION = "shop.asgi.application"
@@ -48,6 +52,16 @@ STORAGES = {
     },
 }
 
+# Pictures, whose sizes payments/pictures.py makes. Stand-ins are for shops without any.
+PICTURES = {
+    "PICTURE_CLASS": "payments.pictures.Size",
+    "PROCESSOR": "payments.pictures.make_sizes",
+    "USE_PLACEHOLDERS": False,
+}
+# Not every system knows them, and browsers are told not to guess.
+mimetypes.add_type("image/avif", ".avif")
+mimetypes.add_type("image/webp", ".webp")
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_URL = env.str("DATABASE_URL", "") or f"sqlite:///{DATA_DIR / 'shop.sqlite3'}"
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL)}
@@ -64,7 +78,8 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
         "min_size": 1,
         "max_size": env.int("DATABASE_POOL", 20),
-        "timeout": 10,
+        # With the database away, a callback is to hear soon that it should come again.
+        "timeout": 4,
     }
 
 REDIS_URL = env.str("REDIS_URL", "")
@@ -96,6 +111,14 @@ else:
 
 SHOP_NAME = env.str("SHOP_NAME", "Bitcoin Shop")
 SHOP_CURRENCY = env.str("SHOP_CURRENCY", "USD").upper()
+SHOP_LOGO = env.str("SHOP_LOGO", "").strip()
+SHOP_ACCENT = env.str("SHOP_ACCENT", "").strip().lower()
+# What a receipt names. Not every way to set a variable carries lines, so \n stands for a new one.
+SHOP_ADDRESS = env.str("SHOP_ADDRESS", "").replace("\\n", "\n").strip()
+SHOP_TAX_ID = env.str("SHOP_TAX_ID", "").strip()
+TAX_NAME = env.str("TAX_NAME", "").strip()
+TAX_RATE = env.decimal("TAX_RATE", 0)
+BLOCK_EXPLORER = env.str("BLOCK_EXPLORER", "").strip()
 EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
 vars().update({name: value for name, value in EMAIL_CONFIG.items() if name.startswith("EMAIL_")})
 EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", 10)
@@ -103,6 +126,12 @@ MERCHANT_EMAIL = env.str("MERCHANT_EMAIL", "")
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "shop@example.com")
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("es", "Español")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_NAME = "language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 60 * 60
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = env.str("TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
@@ -136,6 +165,19 @@ WATCH_LIFETIME = timedelta(hours=env.int("WATCH_HOURS", 24))
 RECONCILE_DAYS = env.int("RECONCILE_DAYS", 30)
 CALLBACK_RETENTION_DAYS = env.int("CALLBACK_RETENTION_DAYS", 90)
 
+# What one visitor may do, as rates of the library `limits`; by address, and by browser.
+
+LIMITS = {
+    "purchases": env.str("LIMIT_PURCHASES", "300/hour"),
+    "purchases-per-visitor": env.str("LIMIT_PURCHASES_PER_VISITOR", "60/hour"),
+    "quotes": env.str("LIMIT_QUOTES", "300/hour"),
+    "look-ups": env.str("LIMIT_LOOK_UPS", "30/hour"),
+    "refunds": env.str("LIMIT_REFUNDS", "30/hour"),
+    "e-mails": env.str("LIMIT_E_MAILS", "30/hour"),
+}
+MAX_OPEN_INVOICES_PER_VISITOR = env.int("MAX_OPEN_INVOICES_PER_VISITOR", 10)
+MAX_OPEN_INVOICES = env.int("MAX_OPEN_INVOICES", 100)
+
 # What is done after the commit: rows in the same database, worked off by `manage.py worker`
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
@@ -154,6 +196,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.sitemaps",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
@@ -165,10 +208,13 @@ if SANDBOX:
     INSTALLED_APPS += ["sandbox", "demo"]
 
 MIDDLEWARE = [
+    "shop.proxies.forwarded",
     "shop.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "shop.middleware.CompressedPages",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "shop.languages.Languages",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -227,7 +273,7 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if _is_https else 0
 # Other sites of the same domain are not ours to decide about.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"
 if BEHIND_PROXY:

@@ -11,6 +11,8 @@ an answer that then nobody is left to give.
 """
 
 import asyncio
+import os
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,6 +24,8 @@ THREADS = 4
 # A callback that takes longer waits for others (for a late payment's market rate, say), not for
 # the database: it no longer holds up the next one.
 PATIENCE_SECONDS = 0.25
+# What was begun may be brought to its end for so long after the server's.
+LAST_SECONDS = 5
 
 
 class FewThreads:
@@ -58,3 +62,19 @@ def keep_connection():
     """Keeps this thread's connection between requests; PostgreSQL's are kept by the pool."""
     if connection.vendor == "sqlite":
         connection.settings_dict = {**connection.settings_dict, "CONN_MAX_AGE": None}
+
+
+def end_in_time():
+    """Ends the process soon after its server, whatever still waits.
+
+    A request that is cut off may have a thread which waits for the event loop; the loop has ended,
+    and Python would wait for the thread for ever.
+    """
+    from twisted.internet import reactor
+
+    def begin():
+        end = threading.Timer(LAST_SECONDS, os._exit, [0])
+        end.daemon = True
+        end.start()
+
+    reactor.addSystemEventTrigger("after", "shutdown", begin)

@@ -3,9 +3,13 @@ from django.conf.urls.static import static
 from django.contrib import admin
 from django.urls import include, path
 
+from . import languages, looks
+
 urlpatterns = [
     path("", include("payments.urls")),
+    path("language/", languages.choose, name="language"),
     path("admin/", admin.site.urls),
+    path("looks/<str:colour>.css", looks.accent, name="accent"),
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]
 

@@ -1,3 +1,4 @@
+import io
 import itertools
 import json
 import os
@@ -12,10 +13,12 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from embit import bip32, script
 from embit.networks import NETWORKS
+from PIL import Image
 
 from payments import providers
 from payments.goods import GoodsStorage
-from payments.models import Invoice, Line, Product
+from payments.models import Invoice, Line, Picture, Product
+from payments.providers.blockonomics import Blockonomics, asking_for_a_rate
 
 SERVICE = "http://127.0.0.1:8000/sandbox"
 RATE = Decimal("100000")
@@ -88,6 +91,21 @@ def goods_of_its_own(settings, monkeypatch, tmp_path):
     monkeypatch.setattr(Product._meta.get_field("file"), "storage", goods)
 
 
+@pytest.fixture(autouse=True)
+def nobody_asks_in_the_background(request, monkeypatch):
+    """A page that finds no rate sends a thread for one, which would outlive the test."""
+    if "prices_in_the_background" not in request.fixturenames:
+        monkeypatch.setattr(Blockonomics, "_send_for_rate", lambda *args: None)
+
+
+@pytest.fixture
+def prices_in_the_background(service):
+    """Lets it be sent, and waits until it is back."""
+    yield
+    with asking_for_a_rate:
+        pass
+
+
 @pytest.fixture
 def provider():
     return providers.get("blockonomics")
@@ -100,7 +118,7 @@ def service():
     Tests set `answers["new_address"]` or `answers["price"]` to (status, body) or to an exception.
     """
     with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
-        addresses = (address(index) for index in itertools.count())
+        addresses = map(address, itertools.count())  # for threads as well: no generator
         wire.answers = {}
 
         def answering(call, usual):
@@ -128,6 +146,20 @@ def make_product(db):
             product.file.save(f"goods-{number}.txt", ContentFile(file), save=False)
         product.save()
         return product
+
+    return make
+
+
+@pytest.fixture
+def make_picture(django_capture_on_commit_callbacks):
+    """A picture of a product, with the sizes that are made of it after the commit."""
+
+    def make(product, size=(640, 360), alt="", **fields):
+        content = io.BytesIO()
+        Image.new("RGB", size, "teal").save(content, "PNG")
+        file = ContentFile(content.getvalue(), name="preview.png")
+        with django_capture_on_commit_callbacks(execute=True):
+            return Picture.objects.create(product=product, image=file, alt=alt, **fields)
 
     return make
 

@@ -4,10 +4,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -98,6 +100,27 @@ class Demo:
                 return status
             time.sleep(0.05)
         raise TimeoutError(f"{status} never came to tell {facts}")
+
+    def alter(self, invoice: str, assignments: str, table: str = "payments_invoice"):
+        """Has happen to an invoice what would take long, such as time: SQL for its own rows."""
+        column = "id" if table == "payments_invoice" else "invoice_id"
+        mark = "%s" if self.database_url else "?"
+        sql = (
+            f"UPDATE {table} SET {assignments} WHERE {column} ="
+            f" (SELECT id FROM payments_invoice WHERE key = {mark})"
+        )
+        key = invoice.rstrip("/").rsplit("/", 1)[1]
+        if self.database_url:
+            with psycopg.connect(self.database_url, autocommit=True) as server:
+                rows = server.execute(sql, [key]).rowcount
+        else:
+            path = self.folder / "data" / "shop.sqlite3"
+            with closing(sqlite3.connect(path, timeout=20)) as file, file:
+                rows = file.execute(sql, [key]).rowcount
+        assert rows, f"Nothing was altered: {assignments}"
+
+    def let_the_quote_end(self, invoice: str):
+        self.alter(invoice, "expires_at = quoted_at, quoted_at = created_at")
 
     def goods(self, name: str) -> bytes:
         """The file as it lies in the goods folder."""

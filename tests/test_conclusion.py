@@ -31,7 +31,7 @@ def facts(*transactions, **fields):
     for number, (amount, status, *more) in enumerate(transactions):
         values = {"rate": RATE, "first_seen": now, **(more[0] if more else {})}
         rows.append(Transaction(txid=txid(number), amount=amount, status=status, **values))
-    invoice._prefetched_objects_cache = {"transactions": rows}
+    invoice._prefetched_objects_cache = {"transactions": rows, "lines": []}
     return invoice
 
 

@@ -9,9 +9,10 @@ import requests
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from django.utils import translation
 
 from payments import providers
-from payments.models import Invoice, Line
+from payments.models import Invoice, Line, Mail
 
 from .conftest import RATE, address
 
@@ -380,3 +381,82 @@ def test_whoever_waits_for_the_service_holds_no_database_connection(product, ser
     Client().post(f"/payments/create/{product.pk}/")
 
     assert held == [None]
+
+
+# The shopper's address and language
+
+
+def test_an_address_gets_the_link_at_once(client, product, service):
+    client.post(f"/payments/create/{product.pk}/", {"email": "buyer@example.com"})
+
+    invoice = Invoice.objects.get()
+    assert invoice.email == "buyer@example.com"
+    mail = invoice.mails.get()
+    assert (mail.kind, mail.to) == ("created", "buyer@example.com")
+    assert invoice.get_absolute_url() in mail.message().body
+
+
+def test_nobody_has_to_give_an_address(client, product, service):
+    for form in ({}, {"email": ""}, {"email": "  "}):
+        client.post(f"/payments/create/{product.pk}/", form)
+
+    invoice = Invoice.objects.get()
+    assert invoice.email == ""
+    assert not invoice.mails.exists()
+
+
+def test_one_field_is_on_the_page_of_the_product_and_of_the_basket(client, product):
+    client.post(f"/basket/{product.pk}/")
+
+    for path in (product.get_absolute_url(), "/basket/"):
+        page = client.get(path).content.decode()
+        assert page.count('name="email"') == 1
+        assert page.count('<label for="email">') == 1
+        assert "required" not in re.search(r'<input id="email"[^>]*>', page)[0]
+
+
+@pytest.mark.parametrize("way", ["product", "basket"])
+@pytest.mark.parametrize("typed", ["nobody", "a@example.com\nBcc: b@example.com", "a@b@c.com"])
+def test_a_wrong_address_keeps_the_shopper_where_they_are(client, product, service, way, typed):
+    client.post(f"/basket/{product.pk}/")
+    page, door = product.get_absolute_url(), f"/payments/create/{product.pk}/"
+    if way == "basket":
+        page, door = "/basket/", "/payments/create/"
+
+    response = client.post(door, {"email": typed}, follow=True)
+
+    assert response.redirect_chain == [(f"{page}?email=invalid", 302)]
+    assert b'id="email-error"' in response.content
+    assert typed.partition("\n")[0].encode() in response.content
+    assert not service.calls
+    assert not Invoice.objects.exists()
+    assert client.post(door, {"email": "a@example.com"}).status_code == 302
+    assert b"email-error" not in client.get(page).content
+
+
+def test_the_invoice_that_stands_takes_the_address_it_lacks(buy, client, product, service):
+    buy(product)
+
+    client.post(f"/payments/create/{product.pk}/", {"email": "buyer@example.com"})
+    client.post(f"/payments/create/{product.pk}/", {"email": "other@example.com"})
+
+    invoice = Invoice.objects.get()
+    assert invoice.email == "buyer@example.com"
+    assert [mail.kind for mail in invoice.mails.all()] == ["created"]
+
+
+def test_no_mail_is_made_where_no_invoice_is(client, product, service):
+    service.answers["new_address"] = (500, "")
+
+    client.post(f"/payments/create/{product.pk}/", {"email": "buyer@example.com"})
+
+    assert not Mail.objects.exists()
+
+
+def test_the_invoice_keeps_the_language_of_the_shopper(client, product, service):
+    with translation.override("es"):
+        language = translation.get_language()
+        response = client.post(f"/payments/create/{product.pk}/", headers={"accept-language": "es"})
+
+    assert response.status_code == 302
+    assert Invoice.objects.get().language == language

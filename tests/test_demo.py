@@ -1,5 +1,8 @@
 """`make demo`: one process that starts again where it was, and ends cleanly."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Semaphore
+
 import pytest
 import requests
 
@@ -28,6 +31,32 @@ def test_it_keeps_its_data_and_ends_cleanly(tmp_path):
         shelf = requests.get(demo.url, timeout=30).text
         assert shelf.count('class="card"') == 6
         assert "Making" not in demo.output
+
+
+def test_it_ends_in_the_middle_of_requests(tmp_path):
+    demo = Demo(tmp_path)
+    demo.start()
+    status = f"{demo.url}{demo.buy('singing-bowl')}status/"
+    answered, over = Semaphore(0), Event()
+
+    def ask_again_and_again():
+        while not over.is_set():
+            try:
+                requests.get(status, timeout=30)
+            except requests.RequestException:
+                continue
+            answered.release()
+
+    with ThreadPoolExecutor(4) as askers:
+        for _ in range(4):
+            askers.submit(ask_again_and_again)
+        for _ in range(20):
+            assert answered.acquire(timeout=30)
+        try:
+            assert demo.stop() == 0
+        finally:
+            over.set()
+            demo.process.kill()
 
 
 def test_its_log_holds_no_secret(tmp_path):

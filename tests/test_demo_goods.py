@@ -25,7 +25,7 @@ def test_there_are_six_goods_and_the_mountain_at_dawn_is_first():
     assert GOODS[0].slug == "himalaya-at-dawn"
 
 
-@pytest.mark.parametrize("name", ["slug", "title", "filename", "picture_filename", "price"])
+@pytest.mark.parametrize("name", ["slug", "title", "filename", "price"])
 def test_no_two_goods_share_it(name):
     assert len({getattr(good, name) for good in GOODS}) == len(GOODS)
 
@@ -45,18 +45,34 @@ def test_a_landscape_is_a_jpeg_of_wallpaper_size(files):
 
 @pytest.mark.parametrize("slug", CHECKED)
 def test_a_preview_is_a_small_jpeg(slug, files):
-    preview = BY_SLUG[slug].picture(files[slug])
-    picture = Image.open(io.BytesIO(preview))
-    assert picture.format == "JPEG"
-    assert picture.size == (960, 540)
-    assert len(preview) <= PREVIEW_BYTES == 90_000
+    for preview in BY_SLUG[slug].pictures:
+        file = preview.make(files[slug])
+        picture = Image.open(io.BytesIO(file))
+        assert picture.format == "JPEG"
+        assert picture.size == (960, 540)
+        assert len(file) <= PREVIEW_BYTES == 90_000
+
+
+def test_a_landscape_has_a_detail_beside_the_whole(files):
+    whole, detail = BY_SLUG["northern-lights"].pictures
+    full = files["northern-lights"]
+
+    assert whole.make(full) != detail.make(full)
+
+
+def test_every_preview_is_told_in_words_of_its_own():
+    words = [preview.words for good in GOODS for preview in good.pictures]
+
+    assert all(words)
+    assert len(set(words)) == len(words)
 
 
 @pytest.mark.parametrize("slug", CHECKED)
 def test_the_same_good_always_has_the_same_bytes(slug, files):
     good = BY_SLUG[slug]
     assert good.make() == files[slug]
-    assert good.picture(files[slug]) == good.picture(files[slug])
+    for preview in good.pictures:
+        assert preview.make(files[slug]) == preview.make(files[slug])
 
 
 def test_the_guide_is_a_pdf_whose_index_is_right(files):

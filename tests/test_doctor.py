@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from .conftest import SERVICE
 
+pytestmark = pytest.mark.django_db
 OURS = "http://127.0.0.1:8000/payments/callback/blockonomics?secret=demo-callback-secret"
 
 
@@ -58,3 +59,35 @@ def test_a_wrong_key_is_named(ask):
     assert not content
     assert "MISSING Blockonomics /api/v2/stores answered 401" in said
     assert "BLOCKONOMICS_API_KEY" in said
+
+
+# The gap of unused addresses
+
+
+def test_the_number_of_unpaid_addresses_in_a_row_is_told(ask, make_invoice, call_back):
+    call_back(make_invoice())
+    make_invoice(), make_invoice()
+
+    said, content = ask({"http_callback": OURS, "wallets": [{"id": 1, "gap_limit": None}]})
+
+    assert content
+    assert "2 addresses in a row are unpaid; the gap limit at Blockonomics is 20." in said
+
+
+def test_too_many_of_them_are_a_trouble(ask, make_invoice):
+    make_invoice(), make_invoice()
+
+    said, content = ask({"http_callback": OURS, "wallets": [{"id": 1, "gap_limit": 2}]})
+
+    assert not content
+    assert "MISSING 2 addresses in a row are unpaid" in said
+    assert "in your wallet" in said
+
+
+def test_no_other_store_tells_the_gap_limit(ask):
+    ours = {"http_callback": OURS, "wallets": [{"id": 1, "gap_limit": 50}, {"id": 2}]}
+    other = {"http_callback": "https://shop.example.com/", "wallets": [{"gap_limit": 1}]}
+
+    said, _ = ask(ours, other)
+
+    assert "the gap limit at Blockonomics is 20." in said

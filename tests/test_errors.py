@@ -19,6 +19,8 @@ DOORS = {
     "status": ("GET", "/payments/invoice/{key}/status/"),
     "quote": ("POST", "/payments/invoice/{key}/quote/"),
     "receipt": ("GET", "/payments/invoice/{key}/receipt/"),
+    "refund": ("GET", "/payments/invoice/{key}/refund/"),
+    "refund claim": ("POST", "/payments/invoice/{key}/refund/"),
     "download": ("GET", "/payments/invoice/{key}/download/{line}/"),
 }
 KEY = "x" * 32
@@ -228,6 +230,27 @@ def test_nonsense_is_answered_in_plain_words(client, product, settings, debug):
     assert b"<b>" not in response.content
 
 
+def test_nonsense_from_a_browser_is_answered_by_a_page(client, product):
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    response = client.post(f"/basket/{product.pk}/", {"quantity": "<b>many</b>"}, headers=browser)
+
+    assert response.status_code == 400
+    assert response["Content-Type"].startswith("text/html")
+    assert b"That could not be understood" in response.content
+    assert b"quantity: Enter a whole number." in response.content
+    assert b"<b>" not in response.content
+
+
+def test_a_browser_that_plays_the_payment_service_still_hears_plain_text(client, db):
+    url = "/payments/callback/blockonomics?secret=demo-callback-secret"
+
+    response = client.get(url, headers={"accept": "text/html"})
+
+    assert response.status_code == 400
+    assert response["Content-Type"].startswith("text/plain")
+
+
 def pages_of_errors(product):
     client = Client()
     return {
@@ -266,10 +289,11 @@ def test_a_quote_is_never_made_by_looking(client, make_invoice):
     assert response.status_code == 405
 
 
-def test_a_quote_needs_the_token_of_the_page(invoice):
-    response = Client(enforce_csrf_checks=True).post(f"/payments/invoice/{invoice.key}/quote/")
+def test_a_quote_needs_the_key_and_nothing_else(invoice):
+    browser = Client(enforce_csrf_checks=True, headers={"origin": "null"})
 
-    assert response.status_code == 403
+    for key, status in ((invoice.key, 302), ("x" * 32, 404)):
+        assert browser.post(f"/payments/invoice/{key}/quote/").status_code == status
 
 
 def test_a_huge_form_is_refused(client, product):

@@ -12,6 +12,7 @@ import zxingcpp
 from django.core.cache import cache
 from PIL import Image, ImageDraw
 
+from payments import qr
 from payments.models import Invoice
 
 from .conftest import txid
@@ -56,12 +57,39 @@ def test_a_waiting_page_says_what_to_do(page, invoice):
     assert invoice.order in html
 
 
-def test_the_qr_code_holds_address_amount_and_label(page, invoice):
+def test_the_qr_code_holds_the_address_in_capitals_and_the_amount(page, invoice):
     uri = read_qr_code(page().content.decode())
 
-    assert uri == invoice.bitcoin_uri
+    assert uri == f"bitcoin:{invoice.reference.upper()}?amount=0.00010000"
+
+
+def test_the_link_to_the_wallet_names_shop_and_order(page, invoice):
+    link = re.search(r'href="(bitcoin:[^"]+)"', page().content.decode())[1]
+
+    uri = unquote(link.replace("&amp;", "&"))
     assert uri.startswith(f"bitcoin:{invoice.reference}?amount=0.00010000&label=")
-    assert unquote(uri).endswith(f"Himalaya Prints {invoice.order}")
+    assert uri.endswith(f"Himalaya Prints {invoice.order}")
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", str.upper),
+        ("bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr", str.upper),
+        ("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", str),  # base58 tells capitals apart
+        ("2MzQwSSnBHWHqSAqtTVQ6v47XtaisrJa1Vc", str),
+    ],
+)
+def test_only_addresses_that_may_be_are_written_in_capitals(address, written):
+    assert (
+        read_qr_code(qr.of_payment(address, 1)) == f"bitcoin:{written(address)}?amount=0.00000001"
+    )
+
+
+def test_capitals_and_parts_make_the_code_coarse_enough_for_an_old_phone():
+    svg = qr.of_payment("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", 1_234_567_890)
+
+    assert 'viewBox="0 0 41 41"' in svg  # 33 dots in a row, and the quiet border
 
 
 def test_an_underpaid_page_asks_for_the_rest(page, invoice, call_back):
@@ -71,7 +99,7 @@ def test_an_underpaid_page_asks_for_the_rest(page, invoice, call_back):
 
     assert "Something is still missing" in html
     assert "0.00007500" in html
-    assert read_qr_code(html).startswith(f"bitcoin:{invoice.reference}?amount=0.00007500&")
+    assert read_qr_code(html) == f"bitcoin:{invoice.reference.upper()}?amount=0.00007500"
 
 
 def test_a_confirming_page_shows_the_steps_and_the_transaction(page, invoice, call_back):
@@ -93,7 +121,8 @@ def test_a_paid_page_hands_over_the_goods(page, invoice, call_back):
     assert "Paid. Thank you!" in html
     assert f'href="/payments/invoice/{invoice.key}/download/{line.pk}/"' in html
     assert f'href="/payments/invoice/{invoice.key}/receipt/"' in html
-    assert "invoice.js" not in html
+    assert "data-nudge-path" not in html  # nothing is waited for any more
+    assert html.index("/download/") < html.index("/receipt/")
 
 
 def test_before_it_is_paid_no_goods_are_offered(page, invoice, call_back):
@@ -108,7 +137,7 @@ def test_an_expired_page_offers_a_new_price_and_nothing_to_pay(page, invoice):
         html = page().content.decode()
 
     assert "Get a new price" in html
-    assert "Have you paid already?" in html
+    assert "I have already paid" in html
     assert "<svg" not in html
     assert "bitcoin:" not in html
 
@@ -178,7 +207,8 @@ def test_expiry_is_a_conclusion_and_no_job(page, invoice):
 
 @pytest.mark.parametrize("suffix", ["", "status/"])
 def test_the_page_is_never_cached_and_never_writes(page, suffix, django_assert_max_num_queries):
-    with django_assert_max_num_queries(6) as queries:
+    page()  # which this browser remembers
+    with django_assert_max_num_queries(8) as queries:
         response = page(suffix)
 
     assert "no-store" in response["Cache-Control"]
@@ -189,17 +219,31 @@ def test_the_pages_queries_do_not_grow_with_its_transactions(
     page, invoice, call_back, django_assert_num_queries
 ):
     call_back(invoice, value=1)
-    with django_assert_num_queries(4):
+    page()
+    with django_assert_num_queries(5):
         page()
     for number in range(2, 12):
         call_back(invoice, value=1, number=number)
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         page()
 
 
-def test_the_page_must_not_be_found_by_search_engines(page):
-    assert '<meta name="robots" content="noindex">' in page().content.decode()
+@pytest.mark.parametrize("suffix", ["", "status/", "receipt/", "download/1/", "quote/"])
+@pytest.mark.parametrize("key", ["its own", "x" * 32])
+def test_no_other_site_and_no_search_engine_learns_the_key(client, invoice, suffix, key):
+    key = invoice.key if key == "its own" else key
+    response = client.get(f"/payments/invoice/{key}/{suffix}")
+
+    assert response["Referrer-Policy"] == "no-referrer"
+    assert response["X-Robots-Tag"] == "noindex"
+
+
+def test_the_page_says_the_same_to_who_has_saved_it(page):
+    html = page().content.decode()
+
+    assert '<meta name="robots" content="noindex">' in html
+    assert '<meta name="referrer" content="no-referrer">' in html
 
 
 def test_the_demo_wallet_is_offered_in_the_demo_only(page, settings):
@@ -304,3 +348,86 @@ def test_the_steps_are_those_of_the_policy(page, invoice, call_back, settings, p
 @pytest.mark.parametrize("path", ["/", "/basket/", "/healthz"])
 def test_monitors_may_knock_with_head(client, db, path):
     assert client.head(path).status_code == 200
+
+
+# Every state in its own words
+
+
+def titled(html):
+    return re.search(r"<title>([^<]*)</title>", html)[1].split(" · ")[0]
+
+
+def icon(html):
+    return re.search(r'<link rel="icon" href="/static/img/([a-z]+)', html)[1]
+
+
+def test_title_and_icon_tell_the_state_in_a_tab_behind_others(page, invoice, call_back):
+    told = []
+    for status in (None, 0, 1, 2):
+        if status is not None:
+            call_back(invoice, status=status)
+        html = page().content.decode()
+        told.append((titled(html), icon(html)))
+
+    assert told == [
+        ("Waiting for your payment", "waiting"),
+        ("Payment seen", "moving"),
+        ("Being confirmed", "moving"),
+        ("Paid", "paid"),
+    ]
+
+
+def test_title_and_icon_ask_for_attention_where_something_is_to_be_done(page, invoice, call_back):
+    with time_machine.travel(invoice.expires_at, tick=False):
+        expired = page().content.decode()
+    call_back(invoice, value=1_000)
+    underpaid = page().content.decode()
+
+    assert (titled(expired), icon(expired)) == ("The price has run out", "attention")
+    assert (titled(underpaid), icon(underpaid)) == ("Something is missing", "attention")
+
+
+def test_a_payment_that_the_network_forgot_is_told_of(page, invoice, call_back):
+    call_back(invoice, status=0)
+    payment = invoice.transactions.get()
+    payment.dropped_at = payment.first_seen
+    payment.save()
+
+    html = page().content.decode()
+
+    assert "gone from the network: it was replaced" in html
+    assert "Gone from the network" in html
+    assert read_qr_code(html).endswith("amount=0.00010000")
+
+
+def test_a_person_looks_at_it(page, invoice):
+    Invoice.objects.update(review="a reason that only the merchant reads")
+
+    html = page().content.decode()
+
+    assert "A person in the shop is looking at this payment" in html
+    assert "only the merchant" not in html
+
+
+def test_larger_sums_are_asked_about_once_more(page, invoice, call_back, settings):
+    settings.VERIFY_FROM = 1
+    call_back(invoice)
+
+    assert "we ask the network once more" in page().content.decode()
+
+
+def test_what_was_sold_out_is_told_honestly(page, invoice, monkeypatch):
+    assert "sold out" not in page().content.decode()
+
+    monkeypatch.setattr(Invoice, "lacks_stock", True, raising=False)
+
+    assert "was sold out when your payment came in" in page().content.decode()
+
+
+def test_after_a_new_price_the_page_asks_again(client, page, invoice):
+    with time_machine.travel(invoice.expires_at, tick=False):
+        client.post(f"/payments/invoice/{invoice.key}/quote/")
+        html = page().content.decode()
+
+    assert titled(html) == "Waiting for your payment"
+    assert read_qr_code(html).startswith(f"bitcoin:{invoice.reference.upper()}?amount=")

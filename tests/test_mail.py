@@ -1,17 +1,21 @@
 """The mail that follows from what happens to an invoice: once, and not lost."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from email import message_from_bytes, policy
+from html.parser import HTMLParser
 
 import pytest
 from django.core import mail
+from django.core.cache import cache
 from django.core.management import call_command
-from django.db import transaction
-from django.utils import timezone
+from django.db import connection, transaction
+from django.utils import timezone, translation
 from django_tasks_db.models import DBTaskResult
 
 from payments import tasks
-from payments.models import Invoice, Mail
+from payments.models import Invoice, Line, Mail, RefundClaim
 from payments.models.mail import MailIsBusy
 from payments.providers.base import Sighting
 
@@ -49,6 +53,14 @@ def vanish(invoice, provider, settings):
 def sent():
     call_command("worker", "--once")
     return {(message.to[0], message.subject): message for message in mail.outbox}
+
+
+def settle_down(invoice):
+    """Forgets the mail of what led here."""
+    DBTaskResult.objects.all().delete()
+    Mail.objects.all().delete()
+    mail.outbox.clear()
+    invoice.refresh_from_db()
 
 
 def kinds():
@@ -113,7 +125,6 @@ def test_a_payment_that_is_gone_after_the_sale_alarms_the_merchant(hear, invoice
     messages = sent()
 
     assert kinds() == [
-        ("alarm", MERCHANT),
         ("paid", SHOPPER),
         ("sold", MERCHANT),
         ("vanished", MERCHANT),
@@ -144,7 +155,8 @@ def test_what_needs_a_person_is_told_to_both(hear, invoice, settings):
 
     messages = sent()
 
-    assert kinds() == [("alarm", MERCHANT), ("review", SHOPPER)]
+    assert kinds() == [("alarm", MERCHANT), ("needs", SHOPPER), ("review", SHOPPER)]
+    assert len(messages) == 2  # nothing is asked of the shopper while a person looks at it
     merchant = messages[MERCHANT, f"Order {invoice.order} needs you"].body
     shopper = messages[SHOPPER, f"We are looking at your order {invoice.order}"].body
     assert f"Why: {txid(1)} was reported with different amounts." in merchant
@@ -207,11 +219,300 @@ def test_two_alarms_are_two_and_one_alarm_twice_is_one(db, time_machine):
     assert (len(names), len(set(names))) == (4, 2)
 
 
+# What needs the shopper
+
+
+def needs():
+    return Mail.objects.filter(kind="needs")
+
+
+def later(time_machine, **time):
+    time_machine.shift(timedelta(**time))
+
+
+@pytest.fixture
+def noon(time_machine):
+    time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
+
+
+def test_too_little_is_told_at_once_with_what_is_missing(hear, invoice, settings):
+    hear(amount=15_000)
+
+    text = sent()[SHOPPER, f"Something is still missing for your order {invoice.order}"].body
+
+    assert "We have seen 0.00015000 BTC for your order of 20.00\u00a0USD" in text
+    assert "0.00005000 BTC (5.00\u00a0USD) are missing" in text
+    assert settings.SITE_URL + invoice.get_absolute_url() in text
+
+
+def test_each_payment_that_is_too_little_is_told_and_each_once(hear):
+    for _ in range(2):
+        for status in (0, 1, 2):
+            hear(number=1, amount=5_000, status=status)
+    sent()
+    assert len(mail.outbox) == 1
+
+    hear(number=2, amount=5_000)
+    hear(number=2, amount=5_000)
+    hear(number=1, amount=5_000)
+
+    sent()
+    assert len(mail.outbox) == 2
+    assert "0.00010000 BTC (10.00\u00a0USD) are missing" in mail.outbox[1].body
+    assert len({message.extra_headers["Message-ID"] for message in mail.outbox}) == 2
+
+
+def test_the_rest_that_comes_before_the_mail_makes_it_needless(hear):
+    hear(number=1, amount=5_000)
+    hear(number=2, amount=15_000)
+
+    sent()
+
+    assert needs().get().overtaken_at and not needs().get().sent_at
+    assert {message.subject.partition(" ")[0] for message in mail.outbox} == {"Your", "Sold:"}
+    assert set(DBTaskResult.objects.values_list("status", flat=True)) == {"SUCCESSFUL"}
+
+
+def test_money_of_unknown_worth_asks_nothing_of_the_shopper(
+    noon, hear, invoice, service, time_machine
+):
+    later(time_machine, hours=1)
+    cache.clear()
+    service.answers["price"] = (500, "")
+
+    hear(amount=5_000)
+    Mail.objects.remind()
+    assert not needs().exists()
+    service.answers.clear()
+    hear(amount=5_000)
+
+    assert needs().count() == 1
+    text = needs().get().message().body
+    assert "A payment came after the price had run out" in text
+    assert "15.00\u00a0USD are missing, and the price has run out" in text
+
+
+def test_a_quote_that_runs_out_over_an_underpayment_is_told_once(noon, hear, invoice, time_machine):
+    hear(amount=5_000)
+    sent()
+    later(time_machine, minutes=15, seconds=59)
+    sent()
+    assert len(mail.outbox) == 1
+
+    later(time_machine, seconds=1)
+    for _ in range(3):
+        sent()
+        later(time_machine, minutes=1)
+
+    assert len(mail.outbox) == 2
+    assert "15.00\u00a0USD are missing, and the price has run out" in mail.outbox[1].body
+
+
+def test_a_second_quote_that_runs_out_is_told_as_well(noon, hear, invoice, provider, time_machine):
+    hear(amount=5_000)
+    sent()
+    later(time_machine, minutes=16)
+    sent()
+    Invoice.objects.get().requote(provider)
+    sent()
+    assert len(mail.outbox) == 2
+
+    later(time_machine, minutes=16)
+    sent()
+
+    assert len(mail.outbox) == 3
+
+
+def test_who_paid_too_little_and_too_late_is_told_in_one_mail(noon, hear, time_machine):
+    later(time_machine, hours=1)
+    hear(amount=5_000)
+
+    for _ in range(2):
+        sent()
+        later(time_machine, minutes=5)
+
+    assert needs().count() == 1
+
+
+@pytest.mark.parametrize("state", ["paid", "nothing came", "reviewed", "nobody", "long ago"])
+def test_who_needs_no_reminder_gets_none(noon, hear, invoice, time_machine, state):
+    if state != "nothing came":
+        hear(amount=20_000 if state == "paid" else 5_000)
+    if state == "reviewed":
+        Invoice.objects.call_for_review(invoice, "something odd", by="worker")
+    if state == "nobody":
+        Invoice.objects.update(email="")
+    before = needs().count()
+    later(time_machine, days=8 if state == "long ago" else 1)
+
+    Mail.objects.remind()
+
+    assert needs().count() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_look_at_the_same_time_remind_once(invoice, provider):
+    Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), 5_000, 2))
+    Mail.objects.all().delete()
+    Invoice.objects.update(expires_at=timezone.now() - timedelta(minutes=5))
+
+    def remind(_):
+        try:
+            Mail.objects.remind()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(remind, range(4)))
+
+    assert needs().count() == 1
+
+
+def test_a_second_loss_is_told_as_well(hear, invoice, vanish):
+    hear(number=1, status=1)
+    vanish()
+    hear(number=2, status=1)
+    vanish()
+
+    assert kinds() == [("alarm", MERCHANT)] * 2 + [("uncovered", SHOPPER)] * 2
+
+
+def test_money_that_came_back_needs_no_mail_about_its_loss(hear, invoice, vanish):
+    hear(number=1, status=1)
+    vanish()
+    hear(number=1, status=2, by="reconcile")
+
+    assert {message.subject for message in sent().values() if message.to == [SHOPPER]} == {
+        f"Your order {invoice.order} is paid"
+    }
+
+
+def test_what_is_odd_after_a_person_has_looked_is_told_anew(invoice):
+    Invoice.objects.call_for_review(invoice, "something odd", by="worker")
+    Invoice.objects.get().mark_as_reviewed(by="merchant clerk")
+
+    Invoice.objects.call_for_review(invoice, "something odd", by="worker")
+
+    assert kinds() == [("alarm", MERCHANT)] * 2 + [("review", SHOPPER)] * 2
+
+
+# An address that comes later
+
+
+def test_an_address_that_comes_later_gets_the_link(make_invoice):
+    quiet = make_invoice()
+
+    assert Mail.objects.subscribe(quiet, SHOPPER)
+
+    assert kinds() == [("created", SHOPPER)]
+    assert (SHOPPER, f"Your order {quiet.order}") in sent()
+
+
+def test_an_address_that_comes_after_the_payment_gets_the_receipt(make_invoice, provider):
+    quiet = make_invoice()
+    Invoice.objects.record(provider, Sighting(quiet.reference, txid(1), quiet.due, 2))
+
+    Mail.objects.subscribe(quiet, SHOPPER)
+
+    assert (SHOPPER, f"Your order {quiet.order} is paid") in sent()
+
+
+def test_the_first_address_stays(invoice):
+    assert not Mail.objects.subscribe(invoice, "other@example.com")
+
+    assert Invoice.objects.get().email == SHOPPER
+    assert kinds() == []
+
+
+# How a mail is made
+
+
+class Page(HTMLParser):
+    """The words of a page, its links, and what it would load."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.words, self.links, self.loaded = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "a":
+            self.links.append(attributes["href"])
+        if tag in ("img", "link", "script", "iframe") or "url(" in attributes.get("style", ""):
+            self.loaded.append(tag)
+
+    def handle_data(self, data):
+        self.words += data.split()
+
+
+@pytest.mark.parametrize("kind", Mail.Kind.values)
+def test_the_page_has_the_words_of_the_text_and_loads_nothing(invoice, kind, settings):
+    Mail.objects.about(invoice, kind)
+
+    message = Mail.objects.get().message()
+    ((html, mimetype),) = message.alternatives
+    page = Page(html)
+
+    assert mimetype == "text/html"
+    assert page.loaded == []
+    (link,) = page.links
+    assert link in message.body.splitlines()
+    said = set(re.findall(r"\w+", " ".join(page.words)))
+    assert set(re.findall(r"\w+", message.body)) <= said
+    assert invoice.order in html.partition("<title>")[2].partition("</title>")[0]
+
+
+def test_a_title_is_text_in_the_page_too(make_product, provider, service):
+    product = make_product(title="<b>Tom</b> & Jerry")
+    bought = Invoice.objects.create_for([Line(product)], provider, email=SHOPPER)
+
+    html = bought.mails.get().message().alternatives[0][0]
+
+    assert "&lt;b&gt;Tom&lt;/b&gt; &amp; Jerry" in html
+    assert "<b>" not in html
+
+
+def test_a_mail_arrives_whole(hear, invoice):
+    hear()
+    source = sent()[SHOPPER, f"Your order {invoice.order} is paid"].message().as_bytes()
+
+    read = message_from_bytes(source, policy=policy.default)
+
+    assert read["Auto-Submitted"] == "auto-generated"
+    assert read["To"] == SHOPPER
+    assert read.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in read.iter_parts()] == ["text/plain", "text/html"]
+    assert "20.00\u00a0USD" in read.get_body(("plain",)).get_content()
+
+
+@pytest.mark.parametrize(("language", "direction"), [("de", "ltr"), ("ar", "rtl"), ("", "ltr")])
+def test_a_shopper_is_written_to_in_their_language(invoice, language, direction):
+    Invoice.objects.update(language=language)
+    with translation.override("fr"):
+        Mail.objects.about(invoice, Mail.Kind.PAID)
+        html = Mail.objects.get().message().alternatives[0][0]
+
+    assert f'<html lang="{language or "en"}" dir="{direction}">' in html
+
+
+def test_a_merchant_is_written_to_in_the_shops_language(invoice):
+    Invoice.objects.update(language="ar")
+    Mail.objects.about(invoice, Mail.Kind.SOLD)
+
+    assert '<html lang="en" dir="ltr">' in Mail.objects.get().message().alternatives[0][0]
+
+
 # Once
 
 
 @pytest.mark.parametrize("kind", Mail.Kind.values)
-def test_each_kind_goes_out_once_however_often_it_is_asked_for(invoice, kind):
+def test_each_kind_goes_out_once_however_often_it_is_asked_for(invoice, hear, kind):
+    if kind == Mail.Kind.NEEDS:
+        hear(amount=5)
+    if kind == Mail.Kind.CLAIMED:
+        RefundClaim.objects.create(invoice=invoice, address=invoice.reference)
+    settle_down(invoice)
     for _ in range(3):
         Mail.objects.about(invoice, kind)
     mailed = Mail.objects.get()
@@ -234,9 +535,11 @@ def test_every_mail_names_the_order_and_a_way_on(invoice, kind, settings):
 
     assert invoice.order in message.subject
     assert "20.00\u00a0USD" in message.subject + message.body
-    assert re.search(r"[0-9]\.[0-9]{8} BTC", message.body)
+    # The link comes before the payment, and shows what to pay when it is followed.
+    assert bool(re.search(r"[0-9]\.[0-9]{8} BTC", message.body)) is (kind != "created")
     assert re.search(rf"^{settings.SITE_URL}/\S+$", message.body, re.MULTILINE)
     assert "\n\n\n" not in message.body
+    assert message.body == message.body.strip() + "\n"
 
 
 @pytest.mark.parametrize("kind", Mail.Kind.values)
@@ -251,8 +554,6 @@ def test_no_mail_holds_a_secret(invoice, kind, settings):
 
 
 def test_no_mail_is_html_in_disguise(make_invoice, make_product, provider):
-    from payments.models import Line
-
     product = make_product(title="Tom & Jerry <3 “best”")
     bought = Invoice.objects.create_for([Line(product)], provider)
     Mail.objects.about(bought, Mail.Kind.SOLD)

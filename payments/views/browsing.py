@@ -1,35 +1,64 @@
 """What there is to buy: the shelf, one product, the basket."""
 
+from django.conf import settings
 from django.core.exceptions import BadRequest
-from django.core.paginator import Paginator
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from payments import paging, providers, search
 from payments.basket import Basket, total
 from payments.forms import QuantityForm
-from payments.models import Product
+from payments.models import Category, Product
 
-PRODUCTS_PER_PAGE = 12
+
+def rate():
+    """What a bitcoin costs, to show prices by; None if that is not known just now."""
+    return providers.get("blockonomics").fresh_rate(settings.SHOP_CURRENCY)
 
 
 @require_safe
-def shelf(request):
-    words = request.GET.get("q", "").replace("\0", "").strip()[:100]
-    products = Product.objects.on_sale().matching(words)
-    page = Paginator(products, PRODUCTS_PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "payments/shelf.html", {"page": page, "words": words})
+def shelf(request, slug=None):
+    """What is on sale, in one category or all: `q` searches, `sort` orders, `after` turns pages."""
+    category = get_object_or_404(Category, slug=slug) if slug else None
+    query, words = request.GET, search.clean(request.GET.get("q", ""))
+    sorts = paging.sorts(words)
+    chosen = query["sort"] if query.get("sort") in sorts else next(iter(sorts))
+    products = Product.objects.on_sale().within(category).matching(words).with_pictures()
+    page = paging.page(products, sorts[chosen], query.get("after", ""), query.get("before", ""))
+    return render(
+        request,
+        "payments/shelf.html",
+        {
+            "category": category,
+            "categories": Category.objects.in_use(),
+            "words": words,
+            "sorts": sorts,
+            "chosen": chosen,
+            "page": page,
+            "rate": rate(),
+            "is_first_page": not any(map(query.get, ["q", "sort", "after", "before"])),
+        },
+    )
 
 
 @require_safe
 def product(request, slug):
-    found = get_object_or_404(Product.objects.on_sale(), slug=slug)
-    return render(request, "payments/product.html", {"product": found})
+    products = Product.objects.on_sale().select_related("category").with_pictures()
+    found = get_object_or_404(products, slug=slug)
+    return render(
+        request,
+        "payments/product.html",
+        {"product": found, "related": found.related(), "rate": rate()},
+    )
 
 
 @require_safe
 def basket(request):
     lines = Basket(request.session).lines()
-    return render(request, "payments/basket.html", {"lines": lines, "total": total(lines)})
+    return render(
+        request, "payments/basket.html", {"lines": lines, "total": total(lines), "rate": rate()}
+    )
 
 
 @require_POST
@@ -41,5 +70,5 @@ def change_basket(request, pk):
     elif (form := QuantityForm(request.POST)).is_valid():
         Basket(request.session).put(product, form.cleaned_data["quantity"])
     else:
-        raise BadRequest(f"quantity: {form.errors['quantity'][0]}")
+        raise BadRequest(_("quantity: {trouble}").format(trouble=form.errors["quantity"][0]))
     return redirect("payments:basket")

@@ -8,12 +8,17 @@ from django.core.cache import cache
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.crypto import salted_hmac
+from django.utils.translation import get_language
 from django.views.decorators.http import require_POST
 
 from payments import database, providers
 from payments.basket import Basket
-from payments.models import Invoice, Line, Product
+from payments.forms import OptionalEmailForm
+from payments.limits import limited
+from payments.models import Invoice, Line, Mail, Product
 
+from .crowds import too_many_open
+from .finding import ask_again
 from .trouble import telling_of_trouble
 
 # Longer than all that a purchase may wait for.
@@ -46,11 +51,13 @@ def visitor_of(request) -> str:
 
 
 @require_POST
+@limited("purchases")
 @telling_of_trouble
 def create_payment(request, pk=None):
     """Buys the product, or the basket, and leads to the invoice.
 
-    A visitor whose unpaid invoice over the same goods still stands gets that one again.
+    A visitor whose unpaid invoice over the same goods still stands gets that one again. With an
+    e-mail address that cannot be one, nothing happens, and the shopper stays where they are.
     """
     if pk is None:
         lines = Basket(request.session).lines()
@@ -58,10 +65,20 @@ def create_payment(request, pk=None):
         lines = [Line(get_object_or_404(Product.objects.on_sale(), pk=pk))]
     if not lines:
         return redirect("payments:basket")
+    form = OptionalEmailForm(request.POST)
+    if not form.is_valid():
+        return ask_again(request, "payments:basket" if pk is None else lines[0].product)
+    request.session.pop("email_typed", None)
+    email = form.cleaned_data["email"]
     visitor = visitor_of(request)
     provider = providers.get("blockonomics")
     with one_at_a_time(visitor):
         invoice = Invoice.objects.standing_for(visitor, lines)
+        if invoice is None and (page := too_many_open(request, visitor)):
+            return page
         if invoice is None:
-            invoice = Invoice.objects.create_for(lines, provider, visitor)
+            language = get_language() or ""
+            invoice = Invoice.objects.create_for(lines, provider, visitor, email, language)
+        else:
+            Mail.objects.subscribe(invoice, email)
     return redirect(invoice)

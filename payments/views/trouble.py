@@ -8,7 +8,7 @@ from django.db import transaction
 from django.shortcuts import render
 
 from payments import tasks
-from payments.models import Turn
+from payments.models import OutOfStock, Turn
 from payments.providers.base import ProviderError, ProviderUnavailable
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ def telling_of_trouble(view):
     def wrapped(request, *args, **kwargs):
         try:
             return view(request, *args, **kwargs)
+        except OutOfStock as error:
+            context = {"product": error.product, "key": kwargs.get("key")}
+            return render(request, "payments/sold_out.html", context, status=409)
         except ProviderError as error:
             logger.error("%s", error)
             if error.alarming:

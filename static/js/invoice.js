@@ -1,9 +1,10 @@
-// Keeps an open invoice page true to what the server knows. It knows no rule of money: it listens
-// for hints, asks the status door, and loads the page again when the server has news.
+// Keeps an open invoice page true to what the server knows. It knows no rule of money and no word:
+// it listens for hints, asks the status door, and loads the page anew when the server has news.
 
 const page = document.querySelector("[data-invoice]");
-const { revision, statusUrl, nudgePath, socketUrl } = page.dataset;
+const { revision, settlement, statusUrl, nudgePath, socketUrl } = page.dataset;
 const networkStatus = Number(page.dataset.status);
+const find = (name) => page.querySelector(`[data-${name}]`);
 
 const SECOND = 1000;
 const POLL_WITH_SOCKET = 20 * SECOND;
@@ -14,7 +15,7 @@ const ASK_AFTER_HINT = [0, 1, 2, 4, 8, 16].map((seconds) => seconds * SECOND);
 
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
-/** Asks the server; if it has news, the page is loaded again, once for each news. */
+/** Asks the server; if it has news, the page is loaded anew, once for each news. */
 async function look() {
   let answer;
   try {
@@ -27,11 +28,46 @@ async function look() {
   if (answer.revision === revision) return false;
   if (sessionStorage.getItem(statusUrl) === answer.revision) return false;
   sessionStorage.setItem(statusUrl, answer.revision);
-  location.reload();
+  const typed = page.querySelector("input[name=email]")?.value;
+  sessionStorage.setItem("news", JSON.stringify([statusUrl, settlement, scrollY, typed]));
+  // Not reload(): browsers blend one page into the next only when it is replaced.
+  location.replace(location.pathname);
   return true;
 }
 
-if (sessionStorage.getItem(statusUrl) === revision) sessionStorage.removeItem(statusUrl);
+/** After news: nothing has jumped or is lost, a screen reader hears the new heading, and a notification tells. */
+function arrive() {
+  if (sessionStorage.getItem(statusUrl) === revision) sessionStorage.removeItem(statusUrl);
+  const [url, before, position, typed] = JSON.parse(sessionStorage.getItem("news") ?? "[]");
+  sessionStorage.removeItem("news");
+  if (url !== statusUrl) return;
+  const field = page.querySelector("input[name=email]");
+  if (typed && field) field.value = typed;
+  const heading = page.querySelector("h1").textContent.trim();
+  scrollTo(0, before === settlement ? position : 0);
+  setTimeout(() => (find("live").textContent = heading), SECOND / 2); // once readers listen
+  if (!nudgePath && document.hidden) notify(heading);
+}
+
+function notify(words) {
+  if (globalThis.Notification?.permission !== "granted") return;
+  try {
+    new Notification(words, { body: document.title, tag: statusUrl });
+  } catch {
+    // phones want a service worker for it; the title tells as well
+  }
+}
+
+function offerNotification(place) {
+  if (globalThis.Notification?.permission !== "default") return;
+  const button = place.querySelector("button");
+  place.hidden = false;
+  button.addEventListener("click", async () => {
+    const answer = await Notification.requestPermission();
+    if (answer === "granted") button.textContent = button.dataset.words;
+    else place.hidden = true;
+  });
+}
 
 let hinted = false;
 
@@ -49,7 +85,7 @@ async function lookUntilNews() {
 const openSockets = new Set();
 
 /** Keeps a socket open: again after 1, 2, 4 … 30 seconds, with some chance mixed in. */
-function listen(url, onMessage, failures = 0) {
+function listen(url, onMessage, onOpen, failures = 0) {
   let socket;
   try {
     socket = new WebSocket(url);
@@ -59,13 +95,13 @@ function listen(url, onMessage, failures = 0) {
   socket.onopen = () => {
     failures = 0;
     openSockets.add(url);
-    look(); // for what happened while nobody listened
+    onOpen?.();
   };
   socket.onmessage = (event) => onMessage(event.data);
   socket.onclose = () => {
     openSockets.delete(url);
     const backOff = Math.min(LONGEST_BACK_OFF, SECOND * 2 ** failures);
-    setTimeout(() => listen(url, onMessage, failures + 1), backOff * (0.5 + Math.random()));
+    setTimeout(() => listen(url, onMessage, onOpen, failures + 1), backOff * (0.5 + Math.random()));
   };
 }
 
@@ -98,8 +134,8 @@ function countDown(place, end) {
     setTimeout(() => countDown(place, end), 2 * SECOND);
     return;
   }
-  const minutes = Math.floor(left / 60);
-  place.textContent = `for ${minutes}:${String(left % 60).padStart(2, "0")} more`;
+  const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+  place.textContent = place.dataset.words.replace("{time}", time);
   setTimeout(() => countDown(place, end), SECOND);
 }
 
@@ -109,20 +145,35 @@ function offerCopying(button) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    button.textContent = "Copied";
+    find("live").textContent = button.textContent = button.dataset.words;
     setTimeout(() => (button.innerHTML = words), 2 * SECOND);
   });
 }
 
+function tellOfTheNetwork() {
+  const place = find("offline");
+  place.hidden = navigator.onLine;
+  place.textContent = navigator.onLine ? "" : place.dataset.words;
+}
+
+arrive();
 document.querySelectorAll("[data-copy]").forEach(offerCopying);
-const countdown = page.querySelector("[data-countdown]");
-if (countdown) countDown(countdown, Date.now() + page.dataset.secondsLeft * SECOND);
 
-listen(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${nudgePath}`, look);
-if (socketUrl) listen(socketUrl, hear);
-keepAsking();
+// A page that is paid has nothing to wait for.
+if (nudgePath) {
+  const countdown = find("countdown");
+  if (countdown) countDown(countdown, Date.now() + page.dataset.secondsLeft * SECOND);
+  if (find("tell")) offerNotification(find("tell"));
 
-// A sleeping tab wakes, the network is back, the page comes out of the back-forward cache.
-document.addEventListener("visibilitychange", () => document.hidden || look());
-addEventListener("online", look);
-addEventListener("pageshow", (event) => event.persisted && look());
+  const nudges = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${nudgePath}`;
+  listen(nudges, look, look); // at first, for what happened while nobody listened
+  if (socketUrl) listen(socketUrl, hear);
+  keepAsking();
+
+  // A sleeping tab wakes, the network is back, the page comes out of the back-forward cache.
+  document.addEventListener("visibilitychange", () => document.hidden || look());
+  addEventListener("online", look);
+  addEventListener("pageshow", (event) => event.persisted && look());
+  for (const name of ["online", "offline"]) addEventListener(name, tellOfTheNetwork);
+  tellOfTheNetwork();
+}

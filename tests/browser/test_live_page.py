@@ -1,5 +1,7 @@
 """How an open invoice page keeps itself true: it listens, it asks, it never loops."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -166,3 +168,127 @@ def test_nothing_comes_from_elsewhere(visit, shop, invoice):
         page.goto(path)
 
     assert [url for url in urls if not url.startswith((shop.url, "data:"))] == []
+
+
+def test_a_restart_of_the_server_is_survived(visit, shop, invoice, pay):
+    page = visit()
+    with page.expect_response("**/status/"):
+        page.goto(invoice)
+    loads = loads_of(page)
+
+    shop.stop()
+    shop.start()
+    pay()
+
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    assert len(loads) == 1
+
+
+def test_a_flight_is_survived(visit, shop, invoice, pay):
+    page = visit()
+    page.goto(invoice)
+    page.context.set_offline(True)
+    expect(page.locator("[data-offline]")).to_contain_text("You are offline")
+    pay()
+    shop.wait_until(invoice, status=0)
+    expect(page.locator("#address")).to_be_visible()
+
+    page.context.set_offline(False)
+
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    expect(page.locator("[data-offline]")).to_be_hidden()
+
+
+def test_a_tab_behind_others_shows_the_state_in_title_and_icon(visit, shop, invoice, pay):
+    page = visit()
+    page.goto(invoice)
+    expect(page).to_have_title(re.compile("^Waiting for your payment · Order "))
+    page.context.new_page().goto("/")
+
+    pay()
+    shop.control("mine", blocks=2)
+
+    expect(page).to_have_title(re.compile("^Paid · Order "))
+    assert "/paid" in page.locator("link[rel=icon]").get_attribute("href")
+
+
+def test_a_screen_reader_hears_of_news(visit, shop, invoice, pay):
+    page = visit()
+    page.goto(invoice)
+    expect(page.locator("[data-live]")).to_be_empty()
+
+    pay()
+
+    expect(page.locator("[data-live][role=status]")).to_have_text("Payment seen")
+
+
+def test_one_state_melts_into_the_next_unless_motion_is_unwelcome(visit, shop, invoice, pay):
+    page = visit()
+    page.add_init_script(
+        "addEventListener('pagereveal', (event) => {"
+        " document.documentElement.dataset.melted = Boolean(event.viewTransition); });"
+    )
+    melted = "document.documentElement.dataset.melted"
+    page.goto(invoice)
+    pay()
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    first = page.evaluate(melted)
+    shop.control("mine", blocks=1)
+    expect(page.locator(".steps .done")).to_have_count(2)
+    # A browser that is too busy leaves it out, as it may.
+    assert "true" in (first, page.evaluate(melted))
+
+    page.emulate_media(reduced_motion="reduce")
+    shop.control("mine", blocks=1)
+    expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+    assert page.evaluate(melted) == "false"
+
+
+NOTIFICATIONS = """
+Object.defineProperty(document, "hidden", { get: () => true });
+globalThis.Notification = class {
+  static get permission() { return sessionStorage.getItem("permission") ?? "default"; }
+  static async requestPermission() {
+    sessionStorage.setItem("permission", "granted");
+    return "granted";
+  }
+  constructor(words) { document.documentElement.dataset.told = words; }
+};
+"""
+
+
+def test_who_asked_for_it_is_told_when_it_is_paid(visit, shop, invoice, pay):
+    page = visit()
+    page.add_init_script(NOTIFICATIONS)
+    page.goto(invoice)
+
+    page.get_by_role("button", name="Tell me when it is paid").click()
+
+    expect(page.get_by_role("button", name="You will be told")).to_be_visible()
+    pay()
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    assert page.evaluate("document.documentElement.dataset.told ?? ''") == ""
+    shop.control("mine", blocks=2)
+    expect(page.locator("html[data-told='Paid. Thank you!']")).to_have_count(1)
+
+
+def test_who_did_not_ask_is_not_told(visit, shop, invoice, pay):
+    page = visit()
+    page.add_init_script(NOTIFICATIONS)
+    page.goto(invoice)
+    pay()
+    shop.control("mine", blocks=2)
+
+    expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible()
+    assert page.evaluate("document.documentElement.dataset.told ?? ''") == ""
+
+
+def test_what_was_being_typed_outlives_the_news(visit, invoice, pay):
+    page = visit()
+    page.goto(invoice)
+    page.get_by_label("Get the link to this order").fill("half.an.address@")
+
+    pay()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Payment seen")
+    expect(page.get_by_label("Get the link to this order")).to_have_value("half.an.address@")

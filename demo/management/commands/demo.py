@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,17 +12,23 @@ from daphne.cli import CommandLineInterface
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.text import slugify
+from pictures.models import PictureFieldFile
 
 from demo import goods
-from payments import providers
-from payments.models import Product
+from payments import pictures, providers
+from payments.models import Category, Picture, Product
 
 MERCHANT = "merchant"
+CATEGORIES = list(dict.fromkeys(good.category for good in goods.GOODS))
+IMAGE = Picture._meta.get_field("image")
 # One folder for each version of the recipes.
-RECIPES = hashlib.sha256(Path(goods.__file__).read_bytes()).hexdigest()
-WORKSHOP = settings.BASE_DIR / "var" / "workshop" / RECIPES[:12]
+RECIPES = [Path(recipe.__file__).read_bytes() for recipe in (goods, pictures)]
+VERSION = hashlib.sha256(b"".join(RECIPES)).hexdigest()[:12]
+WORKSHOP = settings.BASE_DIR / "var" / "workshop" / VERSION
 WELCOME = """
 The shop         {site}/
 The desk         {site}/admin/      (merchant / merchant)
@@ -77,18 +83,30 @@ class Command(BaseCommand):
                     f"Port {port()} is taken. Take another one: PORT={port() + 1} make demo"
                 ) from error
 
-    def stock_the_shelf(self):
+    def stock_the_shelf(self, shelf=goods.GOODS):
         # The newest stands first on the shelf.
-        for good in reversed(goods.GOODS):
+        for good in reversed(shelf):
             if Product.objects.filter(slug=good.slug).exists():
                 continue
             full = self.made(good)
+            category, _ = Category.objects.get_or_create(
+                slug=slugify(good.category),
+                defaults={"title": good.category, "position": CATEGORIES.index(good.category)},
+            )
             product = Product(
-                slug=good.slug, title=good.title, description=good.description, price=good.price
+                slug=good.slug,
+                title=good.title,
+                description=good.description,
+                price=good.price,
+                category=category,
             )
             product.file.save(good.filename, ContentFile(full), save=False)
-            product.picture.save(good.picture_filename, ContentFile(good.picture(full)), save=False)
             product.save()
+            shutil.copytree(self.previews_of(good), settings.MEDIA_ROOT, dirs_exist_ok=True)
+            for number, preview in enumerate(good.pictures):
+                Picture.objects.create(
+                    product=product, image=good.name(number), alt=preview.words, position=number
+                )
 
     def made(self, good) -> bytes:
         """The good's file, made once: a fresh demo need not wait for the painter again."""
@@ -101,6 +119,22 @@ class Command(BaseCommand):
             unfinished.write_bytes(good.make())
             unfinished.rename(kept)
         return kept.read_bytes()
+
+    def previews_of(self, good) -> Path:
+        """A folder with the good's pictures in all their sizes, made once as well."""
+        kept = WORKSHOP / good.slug
+        if not kept.exists():
+            unfinished = kept.with_suffix(f".{os.getpid()}")
+            storage = FileSystemStorage(unfinished)
+            for number, preview in enumerate(good.pictures):
+                storage.save(good.name(number), ContentFile(preview.make(self.made(good))))
+                file = PictureFieldFile(Picture(), IMAGE, good.name(number))
+                file.storage = storage
+                file.save_all()
+            with suppress(OSError):  # another demo was quicker
+                unfinished.rename(kept)
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return kept
 
     def hire_the_merchant(self):
         users = get_user_model().objects

@@ -15,6 +15,7 @@ from django_tasks.base import TaskContext, TaskResultStatus
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 from payments import tasks
+from payments.models import Mail
 from payments.models.callbacks import storable
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ IDLE_SECONDS = 0.5
 TROUBLE_SECONDS = 2
 LOOK_SECONDS = 5
 CLEANING_SECONDS = 3_600
+REMINDING_SECONDS = 30
 ROWS_AT_A_TIME = 1_000
 
 
@@ -65,7 +67,7 @@ class Worker:
     def __init__(self):
         self.name = get_random_string(32)
         self.running = True
-        self.looks_at = self.cleans_at = 0.0
+        self.looks_at = self.cleans_at = self.reminds_at = 0.0
 
     def stop(self, number, frame):
         """Ends after the task at hand; the next signal ends at once, and the lease sees to it."""
@@ -81,6 +83,9 @@ class Worker:
         if now >= self.cleans_at:
             self.clean_up()
             self.cleans_at = now + CLEANING_SECONDS
+        if now >= self.reminds_at:
+            Mail.objects.remind()
+            self.reminds_at = now + REMINDING_SECONDS
         task = self.claim()
         if task:
             self.do(task)

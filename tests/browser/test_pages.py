@@ -1,0 +1,121 @@
+"""Every other page, as it is seen; and a purchase without a mouse."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .eyes import assert_fine, assert_fits_on_the_smallest_phone
+
+
+@pytest.fixture(scope="module")
+def paid(shop):
+    invoice = shop.buy("himalaya-at-dawn")
+    told = shop.status(invoice)
+    shop.control("pay", address=told["address"], value=told["due"])
+    shop.control("mine", blocks=2)
+    shop.wait_until(invoice, settlement="paid")
+    return invoice
+
+
+PAGES = {
+    "shelf": "/",
+    "search": "/?q=lake",
+    "nothing-found": "/?q=nothing-like-it",
+    "product": "/products/himalaya-at-dawn/",
+    "basket-empty": "/basket/",
+    "find": "/find/",
+    "purchases": "/purchases/",
+    "not-found": "/nowhere/",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_plain_to_everybody(visit, name):
+    page = visit(390)
+    page.goto(PAGES[name])
+
+    for width, height in ((390, 844), (1280, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert_fine(page, name)
+    assert_fits_on_the_smallest_phone(page, name)
+
+
+def test_a_full_basket_is_plain_to_everybody(visit):
+    page = visit(390)
+    for slug in ("himalaya-at-dawn", "moonlit-lake"):
+        page.goto(f"/products/{slug}/")
+        page.get_by_role("button", name=re.compile("basket", re.IGNORECASE)).first.click()
+    page.goto("/basket/")
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert_fine(page, "basket-full")
+    assert_fits_on_the_smallest_phone(page, "basket-full")
+
+
+def test_the_receipt_is_plain_to_everybody(visit, paid):
+    page = visit(390)
+    page.goto(f"{paid}receipt/")
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert_fine(page, "receipt")
+    assert_fits_on_the_smallest_phone(page, "receipt")
+
+
+def test_nonsense_from_a_form_is_told_in_the_shops_dress(visit, shop):
+    page = visit(390)
+    page.goto("/products/moonlit-lake/")
+    page.evaluate(
+        "() => { const form = document.querySelector('form[action^=\"/basket/\"]');"
+        " const field = document.createElement('input'); field.name = 'quantity';"
+        " field.value = 'many'; form.append(field); form.requestSubmit(); }"
+    )
+    expect(page.get_by_role("heading", name="That could not be understood")).to_be_visible()
+    assert_fine(page, "not-understood")
+
+
+class Keyboard:
+    """A shopper who has no mouse, and looks where the focus is."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def go_to(self, name):
+        """Tabs until what is called so has the focus."""
+        for _ in range(80):
+            self.page.keyboard.press("Tab")
+            focus = self.page.evaluate(
+                "() => { const e = document.activeElement, s = getComputedStyle(e);"
+                " return [e.innerText ?? '', s.outlineStyle, parseFloat(s.outlineWidth)]; }"
+            )
+            words, outline, strength = focus
+            assert outline != "none" and strength >= 2, f"The focus cannot be seen on {words!r}."
+            if name in words:
+                return
+        raise AssertionError(f"80 tabs, and no {name!r}")
+
+    def press(self, name):
+        self.go_to(name)
+        self.page.keyboard.press("Enter")
+
+
+def test_a_purchase_needs_no_mouse(visit, shop):
+    page = visit(1280)
+    keyboard = Keyboard(page)
+    page.goto("/")
+
+    keyboard.press("Skip to the content")
+    keyboard.press("Moonlit Lake")
+    expect(page.get_by_role("heading", name="Moonlit Lake")).to_be_visible()
+    keyboard.press("Buy with Bitcoin")
+    page.wait_for_url("**/payments/invoice/*/")
+    keyboard.go_to("Open in wallet")
+    address, amount = (page.locator(f"#{name}").inner_text() for name in ("address", "amount"))
+    shop.control("pay", address=address, value=int(amount.replace(".", "")))
+    expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
+    shop.control("mine", blocks=2)
+    expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible()
+
+    with page.expect_download() as download:
+        keyboard.press("Download")
+    assert download.value.path().read_bytes() == shop.goods("moonlit-lake.jpg")

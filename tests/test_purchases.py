@@ -1,0 +1,139 @@
+"""My purchases: GET /purchases/, what was opened or bought in this browser."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from payments import purchases
+from payments.models import Invoice
+
+
+def listed(client):
+    page = client.get("/purchases/").content.decode()
+    return re.findall(r'<a href="/payments/invoice/([^/]+)/">', page)
+
+
+def test_what_was_opened_here_is_listed_the_newest_first(client, make_invoice):
+    one, two, other = make_invoice(), make_invoice(), make_invoice()
+    for invoice in (two, one, two):
+        client.get(invoice.get_absolute_url())
+
+    assert listed(client) == [two.key, one.key]
+    assert other.key not in listed(client)
+
+
+def test_what_was_bought_here_is_listed_although_it_was_not_opened(client, product, service):
+    client.post(f"/payments/create/{product.pk}/")
+
+    assert listed(client) == [Invoice.objects.get().key]
+
+
+def test_a_bought_and_opened_one_is_listed_once(client, product, service):
+    client.post(f"/payments/create/{product.pk}/", follow=True)
+
+    assert listed(client) == [Invoice.objects.get().key]
+
+
+def test_another_browser_knows_nothing_of_it(client, invoice):
+    client.get(invoice.get_absolute_url())
+
+    assert listed(Client()) == []
+    assert b"No order was opened in this browser yet" in Client().get("/purchases/").content
+
+
+def test_an_order_is_told_by_code_goods_total_and_state(client, make_invoice, call_back):
+    invoice = make_invoice(quantity=2)
+    client.get(invoice.get_absolute_url())
+
+    page = client.get("/purchases/").content.decode()
+    assert f"Order {invoice.order}" in page
+    assert "Mountain × 2" in page and "20.00\u00a0USD" in page
+    assert f'datetime="{timezone.localtime(invoice.created_at):%Y-%m-%d}T' in page
+    assert "Waiting for your payment" in page
+
+    Invoice.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert "the price has run out" in client.get("/purchases/").content.decode()
+    Invoice.objects.update(expires_at=invoice.expires_at)
+    for told, sent in {
+        "Something is still missing": {"value": 5, "number": 1},
+        "Payment seen, being confirmed": {"value": 19_995, "number": 2, "status": 0},
+        "<span>Paid</span>": {"value": 19_995, "number": 2},
+    }.items():
+        call_back(invoice, **sent)
+        assert told in client.get("/purchases/").content.decode()
+
+
+def test_every_settlement_has_words():
+    from payments.views.finding import IN_WORDS
+
+    assert set(IN_WORDS) == set(Invoice.Settlement)
+
+
+def test_the_way_there_is_shown_to_who_has_something_there(client, invoice):
+    assert b'href="/purchases/"' not in client.get("/basket/").content
+
+    client.get(invoice.get_absolute_url())
+
+    assert b'href="/purchases/"' in client.get("/basket/").content
+
+
+def test_only_what_is_new_is_written_down(client, invoice, make_invoice, monkeypatch):
+    client.get(invoice.get_absolute_url())
+    before = Session.objects.get().session_data
+
+    client.get(invoice.get_absolute_url())
+
+    assert Session.objects.get().session_data == before
+    assert "Set-Cookie" not in client.get(invoice.get_absolute_url()).headers
+
+
+def test_the_session_holds_no_key(client, invoice):
+    client.get(invoice.get_absolute_url())
+
+    assert invoice.key not in str(dict(client.session))
+
+
+def test_an_unknown_invoice_is_not_remembered(client, db):
+    client.get(f"/payments/invoice/{'x' * 32}/")
+
+    assert not Session.objects.exists()
+
+
+def test_only_so_many_are_remembered(client, make_invoice, monkeypatch):
+    monkeypatch.setattr(purchases, "MOST_REMEMBERED", 2)
+    invoices = [make_invoice() for _ in range(3)]
+    for invoice in invoices:
+        client.get(invoice.get_absolute_url())
+
+    assert listed(client) == [invoices[2].key, invoices[1].key]
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_many_purchases_ask_no_more_than_one(
+    client, make_invoice, call_back, django_assert_max_num_queries, number
+):
+    for count in range(number):
+        invoice = make_invoice()
+        call_back(invoice, number=count)
+        client.get(invoice.get_absolute_url())
+
+    with django_assert_max_num_queries(4):
+        assert len(listed(client)) == number
+
+
+def test_no_search_engine_and_no_cache_keeps_the_list(client, invoice):
+    client.get(invoice.get_absolute_url())
+
+    response = client.get("/purchases/")
+
+    assert response["X-Robots-Tag"] == "noindex"
+    assert "no-store" in response["Cache-Control"]
+    assert b'<meta name="robots" content="noindex">' in response.content
+
+
+def test_the_list_is_only_looked_at(client, db):
+    assert client.post("/purchases/").status_code == 405
