@@ -64,7 +64,8 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
         "min_size": 1,
         "max_size": env.int("DATABASE_POOL", 20),
-        "timeout": 10,
+        # With the database away, a callback is to hear soon that it should come again.
+        "timeout": 4,
     }
 
 REDIS_URL = env.str("REDIS_URL", "")
