@@ -40,7 +40,7 @@ test-hard: $(BIN)/.ready-dev ## kills, outages, full disks, crowds and hostile q
 	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2 -m hard
 	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 -m hard
 
-soak: $(BIN)/.ready-dev ## hours of the hard tests: 1,000 kills, 20,000 steps of life, 100,000 callbacks
+soak: $(BIN)/.ready-dev ## hours of 1,000 kills, 2,000 lives, 100,000 callbacks (SOAK_MINUTES=… for each test)
 	env -u DATABASE_URL -u REDIS_URL SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 36000 \
 		tests/crash tests/test_lifecycle.py tests/test_fuzz.py tests/test_crowds.py
 	SOAK=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 --timeout 36000 \

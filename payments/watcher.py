@@ -38,6 +38,7 @@ class Watcher:
     def __init__(self, provider):
         self.provider = provider
         self.listeners: dict[str, asyncio.Task] = {}
+        self.leaving: set[asyncio.Task] = set()
         self.opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self.open_sockets = 0
 
@@ -55,9 +56,8 @@ class Watcher:
                     failures += 1
                 await asyncio.sleep(pause)
         finally:
-            listeners = list(self.listeners.values())
             self.listen_to(set())
-            await asyncio.gather(*listeners, return_exceptions=True)
+            await asyncio.gather(*self.leaving, return_exceptions=True)
 
     async def open_references(self) -> set[str]:
         # In a thread of its own: a payment that waits for a price must not hold up new invoices.
@@ -69,7 +69,10 @@ class Watcher:
 
     def listen_to(self, references: set[str]):
         for reference in self.listeners.keys() - references:
-            self.listeners.pop(reference).cancel()
+            listener = self.listeners.pop(reference)
+            self.leaving.add(listener)  # its socket takes a moment to close
+            listener.add_done_callback(self.leaving.discard)
+            listener.cancel()
         for reference in references - self.listeners.keys():
             self.listeners[reference] = asyncio.create_task(self.listen(reference))
 

@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import re
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -18,6 +19,7 @@ from PIL import Image
 from payments import providers
 from payments.goods import GoodsStorage
 from payments.models import Invoice, Line, Picture, Product
+from payments.providers.base import Sighting
 from payments.providers.blockonomics import Blockonomics, asking_for_a_rate
 
 SERVICE = "http://127.0.0.1:8000/sandbox"
@@ -187,6 +189,29 @@ def make_invoice(make_product, provider, service):
 @pytest.fixture
 def invoice(make_invoice):
     return make_invoice()
+
+
+@pytest.fixture
+def hear(invoice, provider):
+    """News of money to the invoice, past every door: hear(number=1, amount=5_000, status=0)."""
+
+    def hear(number=1, amount=None, status=2, by="callback", **more):
+        sighting = Sighting(invoice.reference, txid(number), amount or invoice.due, status, **more)
+        Invoice.objects.record(provider, sighting, by)
+
+    return hear
+
+
+@pytest.fixture
+def vanish(invoice, provider, settings):
+    """The network forgets all payments for good."""
+    settings.DROP_AFTER = timedelta(0)
+
+    def vanish():
+        for _ in range(2):
+            Invoice.objects.compare(provider, invoice, [], by="reconcile")
+
+    return vanish
 
 
 @pytest.fixture

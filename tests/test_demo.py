@@ -6,7 +6,7 @@ from threading import Event, Semaphore
 import pytest
 import requests
 
-from tests.live import Demo
+from tests.live import PATIENCE_SECONDS, Demo
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -78,7 +78,7 @@ def test_a_taken_port_is_told_before_anything_is_touched(tmp_path):
 
         second.start()
 
-        assert second.process.wait(30) != 0
+        assert second.process.wait(PATIENCE_SECONDS) != 0
         assert f"Port {demo.port} is taken" in second.output
         assert "The shop" not in second.output
         assert requests.get(f"{demo.url}/healthz", timeout=10).status_code == 200

@@ -272,6 +272,27 @@ def test_what_was_promised_outlives_the_next_quote(
     assert Invoice.objects.get().settlement == "paid"
 
 
+@pytest.mark.parametrize(("market", "late"), [(1, False), (200_000, True)])
+def test_a_promise_is_kept_though_a_later_callback_was_judged_first(
+    invoice, call_back, bug, process_again, service, time_machine, market, late
+):
+    call_back(invoice, status=0)
+    bug.undo()
+    cache.clear()
+    service.answers["price"] = (200, f'{{"price": {market}}}')
+    time_machine.move_to(invoice.expires_at + timedelta(minutes=5), tick=False)
+    call_back(invoice, status=1)
+    assert invoice.transactions.get().rate == market
+
+    process_again()
+
+    payment = invoice.transactions.get()
+    assert (payment.late, payment.rate) == (late, max(market, invoice.rate))
+    assert payment.status == 1
+    assert Invoice.objects.get().settlement == "confirming"
+    assert invoice.timeline.filter(kind="valued").exists() != late
+
+
 def test_what_came_between_two_quotes_was_promised_nothing(
     invoice, call_back, bug, process_again, service, client, time_machine
 ):

@@ -2,18 +2,15 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -25,6 +22,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from benchmarks import shop
 from payments.management.commands import reconcile
 from payments.models import Delivery, Invoice, Line, Mail, Transaction, Turn
 from payments.providers.base import ProviderUnavailable, Sighting
@@ -32,7 +30,7 @@ from sandbox import chain
 from sandbox.models import Settings
 
 from .conftest import RATE, SERVICE, address, txid
-from .live import ROOT
+from .live import PATIENCE_SECONDS, running, wait_until
 
 pytestmark = pytest.mark.hard
 
@@ -136,25 +134,11 @@ def server(transactional_db, settings):
 
 @pytest.fixture
 def open_invoices(db):
-    """A function that makes invoices over 10 USD, 10,000 satoshis, each an hour younger."""
+    """A function that makes invoices over 10 USD, 10,000 satoshis."""
 
     def make(count=1, **fields):
-        now = timezone.now()
-        offset = Invoice.objects.count()
-        given = {
-            "provider": "blockonomics",
-            "asset": "BTC",
-            "currency": "USD",
-            "total": 10,
-            "rate": RATE,
-            "due": 10_000,
-            "quoted_at": now,
-            "expires_at": now + timedelta(minutes=15),
-            **fields,
-        }
-        return Invoice.objects.bulk_create(
-            Invoice(reference=address(offset + number), **given) for number in range(count)
-        )
+        over = {"expires_at": timezone.now() + timedelta(minutes=15), **fields}
+        return shop.open_invoices(count, first=Invoice.objects.count(), **over)
 
     return make
 
@@ -1026,45 +1010,10 @@ def test_who_was_taken_for_dead_stops_its_round(network, open_invoices, clock, c
 # Real processes
 
 
-def database_url() -> str:
-    """The database of this test, for another process."""
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{connection.settings_dict['NAME']}"
-    parts = urlsplit(os.environ["DATABASE_URL"])
-    return urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
-
-
-@contextlib.contextmanager
-def running(server, *options, **environment):
-    """A real `manage.py reconcile`, killed if it does not end by itself."""
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "reconcile", *options],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DATABASE_URL": database_url(),
-            "BLOCKONOMICS_URL": server.url,
-            "BLOCKONOMICS_SEARCH_SECONDS": "0",
-            "DATABASE_POOL": "3",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
+def reconciling(server, *options, **environment):
+    """A real `manage.py reconcile` that asks this server."""
+    asks = {"BLOCKONOMICS_URL": server.url, "BLOCKONOMICS_SEARCH_SECONDS": "0", **environment}
+    return running("reconcile", *options, **asks)
 
 
 def time_goes_by():
@@ -1084,7 +1033,7 @@ def test_two_at_once_never_look_up_the_same_in_a_round(
         rest(self, 0.01)
 
     monkeypatch.setattr(reconcile.Command, "rest", wait)
-    server.before_answer = lambda call, addresses: both_have_begun.wait(30)
+    server.before_answer = lambda call, addresses: both_have_begun.wait(PATIENCE_SECONDS)
 
     def go_through(_):
         try:
@@ -1109,8 +1058,8 @@ def test_two_processes_keep_the_pause_between_them(server, open_invoices):
     server.before_answer = lambda call, addresses: asked.append(time.monotonic())
 
     options = {"BLOCKONOMICS_SEARCH_SECONDS": str(pause)}
-    with running(server, **options) as one, running(server, **options) as other:
-        outputs = [process.communicate(timeout=60)[0] for process in (one, other)]
+    with reconciling(server, **options) as one, reconciling(server, **options) as other:
+        outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in (one, other)]
 
     assert outputs == ["", ""]
     assert (one.returncode, other.returncode) == (0, 0)
@@ -1130,13 +1079,13 @@ def test_after_a_kill_the_next_run_does_what_is_left(server, open_invoices, at):
     def hold(call, addresses):
         if len(server.searches) == at + 1:
             reached.set()
-            go_on.wait(30)
+            go_on.wait(PATIENCE_SECONDS)
 
     server.before_answer = hold
-    with running(server) as process:
-        assert reached.wait(30)
+    with reconciling(server) as process:
+        assert reached.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE_SECONDS)
     go_on.set()
     done = {invoice.reference for invoice in Invoice.objects.paid()}
     assert len(done) == max(0, at - 1)
@@ -1184,10 +1133,10 @@ def test_after_a_crash_at_any_step_the_next_run_finishes(network, open_invoices,
 def test_the_service_ends_cleanly_in_the_middle_of_its_waiting(server, one, number):
     server.pay(one)
 
-    with running(server, "--loop", BLOCKONOMICS_SEARCH_SECONDS="60") as process:
-        wait_for(lambda: server.asked("balance"))
+    with reconciling(server, "--loop", BLOCKONOMICS_SEARCH_SECONDS="60") as process:
+        wait_until(lambda: server.asked("balance"))
         process.send_signal(number)
-        output = process.communicate(timeout=10)[0]
+        output = process.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert process.returncode == 0
     assert output == "The reconciliation has ended.\n"
@@ -1196,23 +1145,23 @@ def test_the_service_ends_cleanly_in_the_middle_of_its_waiting(server, one, numb
 
 def test_the_service_goes_on_for_ever_and_through_trouble(server, one):
     server.set(faults={"balance": "garbage"})
-    with running(server, "--loop") as process:
-        wait_for(lambda: server.asked("balance"))
+    with reconciling(server, "--loop") as process:
+        wait_until(lambda: server.asked("balance"))
         server.set(faults={})
         server.pay(one)
-        wait_for(lambda: fresh(one).settlement == "confirming")
+        wait_until(lambda: fresh(one).settlement == "confirming")
         server.confirm()
-        wait_for(lambda: fresh(one).settlement == "paid")
+        wait_until(lambda: fresh(one).settlement == "paid")
         process.terminate()
-        output = process.communicate(timeout=10)[0]
+        output = process.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert process.returncode == 0
     assert "Traceback" not in output
 
 
 def test_the_service_ends_with_the_process_that_wanted_it(server):
-    with running(server, "--loop", "--parent", "1") as process:
-        output = process.communicate(timeout=30)[0]
+    with reconciling(server, "--loop", "--parent", "1") as process:
+        output = process.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert process.returncode == 0
     assert output == "The reconciliation has ended.\n"

@@ -17,26 +17,6 @@ from .conftest import address, txid
 
 
 @pytest.fixture
-def hear(invoice, provider):
-    def hear(number=1, amount=None, status=2, by="callback", **more):
-        sighting = Sighting(invoice.reference, txid(number), amount or invoice.due, status, **more)
-        Invoice.objects.record(provider, sighting, by)
-
-    return hear
-
-
-@pytest.fixture
-def vanish(invoice, provider, settings):
-    settings.DROP_AFTER = timedelta(0)
-
-    def vanish():
-        for _ in range(2):
-            Invoice.objects.compare(provider, invoice, [], by="reconcile")
-
-    return vanish
-
-
-@pytest.fixture
 def noon(time_machine):
     time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
     return time_machine

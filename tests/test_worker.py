@@ -3,17 +3,12 @@
 import os
 import signal
 import socketserver
-import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from django.conf import settings as shop
 from django.contrib.auth.models import Permission
 from django.core import mail
 from django.core.management import call_command
@@ -28,17 +23,9 @@ from payments.models import Invoice, Mail
 from payments.providers.base import Sighting
 
 from .conftest import txid
-from .live import ROOT
+from .live import PATIENCE_SECONDS, running, wait_until
 
-PATIENCE_SECONDS = 30
 TASKS = "/admin/django_tasks_database/dbtaskresult/"
-
-
-def wait_until(fact, what: str):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not fact():
-        assert time.monotonic() < deadline, f"It never came true: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -412,29 +399,11 @@ def post():
 @pytest.fixture
 def start(transactional_db, post):
     """Starts a worker of its own process on the test's database."""
-    database = connection.settings_dict
-    url = f"sqlite:///{database['NAME']}"
-    if connection.vendor == "postgresql":
-        parts = urlsplit(os.environ["DATABASE_URL"])
-        url = urlunsplit(parts._replace(path=f"/{database['NAME']}"))
     with ExitStack() as stack:
 
-        def start(*arguments, lease=60):
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", "worker", *arguments],
-                cwd=ROOT,
-                env={
-                    **os.environ,
-                    "ENV_FILE": ".env.example",
-                    "DATABASE_URL": url,
-                    "DATA_DIR": str(shop.DATA_DIR),
-                    "EMAIL_URL": post.url,
-                    "TASK_LEASE_SECONDS": str(lease),
-                },
-            )
-            stack.callback(process.wait, PATIENCE_SECONDS)
-            stack.callback(process.kill)
-            return process
+        def start(*options, lease=60):
+            environment = {"EMAIL_URL": post.url, "TASK_LEASE_SECONDS": str(lease)}
+            return stack.enter_context(running("worker", *options, **environment))
 
         yield start
 

@@ -11,6 +11,7 @@ import threading
 from urllib.parse import urlsplit
 
 from .conftest import RATE, address, txid
+from .live import PATIENCE_SECONDS
 
 DRIP_SECONDS = 0.03
 LONG = 10_000_000
@@ -39,7 +40,7 @@ class Upstream:
         self.loop.close()
 
     def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE_SECONDS)
 
     async def end(self):
         self.server.close()

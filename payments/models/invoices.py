@@ -537,7 +537,8 @@ class Invoice(Refundable):
         rate = rate if late else promised
         known = next((row for row in self.transactions.all() if row.txid == sighting.txid), None)
         if known:
-            return known.hear(sighting, rate, at, by)
+            kept = [] if late or self.paid_at else known.keep_promise(promised, at)
+            return kept + known.hear(sighting, rate, at, by)
         payment = Transaction.first_heard(sighting, rate, late, at, by)
         self.transactions.add(payment, bulk=False)
         prefetch_related_objects([self], "transactions")

@@ -157,6 +157,16 @@ class Transaction(models.Model):
         self.save()
         return news
 
+    def keep_promise(self, rate: Decimal, at: datetime) -> list:
+        """It was heard of as early as that, but judged only now, after a later report of it.
+
+        What was promised then is kept; what was given since is not taken back.
+        """
+        if at >= self.first_seen or (self.rate is not None and self.rate >= rate):
+            return []
+        self.first_seen, self.late = at, False
+        return self.value_at(rate)
+
     def value_at(self, rate: Decimal) -> list:
         """Gives it the worth that was not known when it was seen."""
         self.rate = rate

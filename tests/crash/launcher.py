@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import sys
+import traceback
 
 
 def own_event_loop():
@@ -52,13 +53,12 @@ def main():
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         sys.stdout = sys.stderr
-        code = 1
         try:
             become(line.split())
-            code = 0
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+        except BaseException:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(0)  # without what the parent meant to do at its own end
 
 
 if __name__ == "__main__":

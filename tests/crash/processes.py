@@ -6,15 +6,24 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from email import message_from_bytes
 from pathlib import Path
 
 import psycopg
+import requests
 
 from benchmarks import shop
+from benchmarks.shop import free_port, wait_for_port
 
-from ..live import ROOT, free_port, own_database, wait_for_port
+from ..conftest import txid
+from ..live import PATIENCE_SECONDS, ROOT, own_database, wait_until
+
+# A command may have thousands of rows to go through.
+COMMAND_SECONDS = 5 * PATIENCE_SECONDS
+UNSENT = "SELECT count(*) FROM payments_mail WHERE sent_at IS NULL"
+NO_ANSWER = 0
 
 
 class Shop:
@@ -33,7 +42,7 @@ class Shop:
             **environment,
         )
         self.database_url = self.environment["DATABASE_URL"]
-        self.pids = {}
+        self.pids, self.killed = {}, Counter()
 
     def __enter__(self):
         (self.folder / "data").mkdir()
@@ -55,7 +64,7 @@ class Shop:
             self.kill(name)
         self.launcher.stdin.close()
         self.launcher.stdout.close()
-        self.launcher.wait(30)
+        self.launcher.wait(PATIENCE_SECONDS)
 
     def fork(self, *words) -> int:
         self.launcher.stdin.write(" ".join(words) + "\n")
@@ -64,8 +73,7 @@ class Shop:
 
     def run(self, *words):
         """Runs a command to its end."""
-        pid = self.fork(*words)
-        wait_for_end(pid, 60)
+        wait_for_end(self.fork(*words), COMMAND_SECONDS)
 
     def start(self, name: str):
         if name == "server":
@@ -77,6 +85,7 @@ class Shop:
     def kill(self, name: str):
         pid = self.pids.pop(name)
         os.kill(pid, signal.SIGKILL)
+        self.killed[name] += 1
         wait_for_end(pid)
 
     def ask(self, sql: str) -> list[tuple]:
@@ -92,16 +101,27 @@ class Shop:
 
     def finish_the_mail(self):
         """What a worker was about when it died is taken over by the next one, after a while."""
-        deadline = time.monotonic() + 30
-        while self.ask("SELECT count(*) FROM payments_mail WHERE sent_at IS NULL") != [(0,)]:
-            assert time.monotonic() < deadline, "mail was forgotten"
+
+        def is_sent():
             self.run("worker", "--once")
-            time.sleep(0.5)
+            return self.ask(UNSENT) == [(0,)]
+
+        self.run("worker", "--once")  # there may be thousands
+        wait_until(is_sent, "all mail is sent")
 
     def open_invoices(self, count: int) -> list[tuple]:
         """(address, due) of so many new invoices."""
         self.run("open_invoices", str(count))
         return self.ask("SELECT reference, due FROM payments_invoice ORDER BY id")
+
+    def call_back(self, address: str, number=1, status=2, value=10_000) -> int:
+        """What Blockonomics does; returns the status of the answer, NO_ANSWER if there is none."""
+        query = {"addr": address, "status": status, "value": value, "txid": txid(number)}
+        url = f"http://127.0.0.1:{self.port}/payments/callback/blockonomics"
+        try:
+            return requests.get(url, {"secret": shop.SECRET, **query}, timeout=60).status_code
+        except requests.RequestException:
+            return NO_ANSWER
 
     def message_ids(self) -> list[str]:
         found = []
@@ -112,7 +132,7 @@ class Shop:
         return found
 
 
-def wait_for_end(pid: int, seconds: float = 10):
+def wait_for_end(pid: int, seconds: float = PATIENCE_SECONDS):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
