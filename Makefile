@@ -14,7 +14,7 @@ PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false
 	BLOCKONOMICS_API_KEY=for-the-check-only BLOCKONOMICS_CALLBACK_SECRET=for-the-check-only \
 	SECRET_KEY=for-the-check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
 
-.PHONY: help demo sandbox words test test-sqlite test-servers test-hard soak bench lighthouse lint format clean
+.PHONY: help demo sandbox words test test-sqlite test-servers test-quick soak bench lighthouse lint format clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,19 +26,19 @@ demo: $(BIN)/.ready ## the whole shop with the sandbox on http://127.0.0.1:8000 
 sandbox: $(BIN)/.ready ## the stand-in for Blockonomics alone, on http://127.0.0.1:8100 (PORT=…)
 	@exec $(BIN)/python -m sandbox --port $(if $(filter file,$(origin PORT)),8100,$(PORT))
 
-test: test-sqlite test-servers ## the tests, on SQLite and again on PostgreSQL with Redis
+# TESTS= chooses some of them: make test TESTS=tests/test_stock.py
+test: test-sqlite test-servers ## every test, on SQLite and again on PostgreSQL with Redis
 
 test-sqlite: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium
-	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 3 -m "not hard"
+	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 3 $(TESTS)
 
 test-servers: $(BIN)/.ready-dev
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 3 -m "not hard"
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 3 $(TESTS)
 
-test-hard: $(BIN)/.ready-dev ## kills, outages, full disks, crowds and hostile queries, on both databases
-	env -u DATABASE_URL -u REDIS_URL $(BIN)/python -m pytest -n 2 -m hard
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 -m hard
+test-quick: $(BIN)/.ready-dev ## without what takes its time: kills, outages, full disks, crowds, hostile queries
+	$(MAKE) test-sqlite TESTS='-m "not hard"'
 
 soak: $(BIN)/.ready-dev ## hours of 1,000 kills, 2,000 lives, 100,000 callbacks (SOAK_MINUTES=… for each test)
 	env -u DATABASE_URL -u REDIS_URL SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 36000 \

@@ -18,7 +18,7 @@ from django_tasks_db.admin import DBTaskResultAdmin
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 from . import pictures, providers
-from .forms import CancelForm, RefundPaidForm
+from .forms import CancelForm, RefundPaidForm, figures, read_figures
 from .goods import GoodsResponse
 from .management.commands.worker import try_again
 from .models import (
@@ -34,7 +34,7 @@ from .models import (
     Status,
     Transaction,
 )
-from .models.refunds import AlreadyRefunded
+from .models.refunds import AlreadyRefunded, BeingSent, LookAgain
 from .templatetags.money import bitcoin, fiat
 
 admin.site.site_header = "The merchant’s desk"
@@ -165,7 +165,7 @@ class ProductAdmin(admin.ModelAdmin):
 
 class LineInline(ReadOnly, admin.TabularInline):
     model = InvoiceLine
-    fields = ["title", "product", "quantity", "unit_price"]
+    fields = ["title", "product", "quantity", "unit_price", "stock"]
     extra = 0
 
     def get_queryset(self, request):
@@ -344,7 +344,7 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="settlement")
     def now(self, invoice):
-        return invoice.conclusion(timezone.now()).label
+        return invoice.standing(timezone.now()).label
 
     @admin.display(description="received (BTC)")
     def received(self, invoice):
@@ -413,7 +413,7 @@ class RefundClaimAdmin(admin.ModelAdmin):
     actions = None
     facts = [
         *["order", "state", "btc", "unconfirmed", "verified", "address", "ours", "pay", "note"],
-        *["claimed_at", "withdrawn_at", "refunded_at", "refunded_by"],
+        *["claimed_at", "withdrawn_at", "sending_at", "refunded_at", "refunded_by"],
     ]
 
     def has_add_permission(self, request):
@@ -429,7 +429,7 @@ class RefundClaimAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request):
         claims = super().get_queryset(request).select_related("invoice")
-        return claims.prefetch_related("invoice__transactions")
+        return claims.prefetch_related("invoice__transactions", "invoice__lines")
 
     def get_fields(self, request, obj=None):
         return [*self.facts, "txid", *(["shown"] if self._may_record(request, obj) else [])]
@@ -438,18 +438,81 @@ class RefundClaimAdmin(admin.ModelAdmin):
         return self.facts if self._may_record(request, obj) else [*self.facts, "txid"]
 
     def _may_record(self, request, claim) -> bool:
-        """Whether there is something to record, and somebody who may."""
-        return bool(claim and claim.sum) and self.has_change_permission(request, claim)
+        """Whether there is something to record, and somebody who may.
+
+        What a page told to send may have been sent, whatever the books say since.
+        """
+        if claim is None or not self.has_change_permission(request, claim):
+            return False
+        return bool(claim.sum or read_figures(request.POST.get("shown", ""), claim))
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
         """A second click on "Save" hears that it is done."""
         if request.method == "POST" and self._was_recorded(object_id):
             self.message_user(request, "This refund was recorded already.", messages.WARNING)
             return redirect(request.path)
+        if request.method == "POST" and "step" in request.POST:
+            return self._take_step(request, object_id)
         return super().change_view(request, object_id, form_url, extra_context)
 
     def _was_recorded(self, object_id: str) -> bool:
         return object_id.isdigit() and RefundClaim.objects.refunded().filter(pk=object_id).exists()
+
+    def render_change_form(self, request, context, *args, obj=None, **kwargs):
+        if self._may_record(request, obj):
+            context |= {"advice": self._advice(obj), "step": self._step(obj)}
+            context["figures"] = figures(obj)
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    def _advice(self, claim) -> str:
+        if claim.is_withdrawn:
+            return (
+                "The shopper has taken this back: send nothing. If you had sent it before, record "
+                "its transaction id below."
+            )
+        if claim.is_being_sent:
+            return (
+                "Send it from your own wallet now, and record its transaction id below. Until "
+                "then the shopper can neither correct the claim nor take it back."
+            )
+        return (
+            "Press this before you send: from then on the shopper can neither correct the claim "
+            "nor take it back while the money is on its way, and nobody else at the desk sends it "
+            "a second time."
+        )
+
+    def _step(self, claim) -> tuple[str, str] | None:
+        if claim.is_being_sent:
+            return ("keep-back", "I have not sent it after all")
+        return ("send", "I am sending this now") if claim.is_open else None
+
+    def _take_step(self, request, object_id):
+        """The merchant is about to send the money, or has not sent it after all."""
+        claim = self.get_object(request, object_id)
+        if claim is None:
+            raise Http404
+        if not self.has_change_permission(request, claim):
+            raise PermissionDenied
+        told, level = self._told_of_step(request, claim)
+        self.message_user(request, told, level)
+        return redirect(request.path)
+
+    def _told_of_step(self, request, claim) -> tuple[str, int]:
+        by = f"merchant {request.user}"
+        if request.POST["step"] == "keep-back":
+            RefundClaim.objects.keep_back(claim, by)
+            return "It is noted as not sent.", messages.INFO
+        shown = read_figures(request.POST.get("shown", ""), claim)
+        try:
+            RefundClaim.objects.send(claim, shown, by)
+        except BeingSent:
+            return "Somebody is sending this already: see the order’s timeline.", messages.ERROR
+        except AlreadyRefunded:
+            return "This refund was recorded already.", messages.WARNING
+        except LookAgain:
+            told = "The claim has changed meanwhile. Send nothing before you have looked again."
+            return told, messages.ERROR
+        return "Now send exactly what this page says.", messages.SUCCESS
 
     def save_model(self, request, obj, form, change):
         txid, shown = form.cleaned_data["txid"], form.cleaned_data["shown"]
@@ -470,6 +533,8 @@ class RefundClaimAdmin(admin.ModelAdmin):
     def state(self, claim):
         if claim.refunded_at:
             return "Paid"
+        if claim.is_being_sent:
+            return "Being sent"
         return "Taken back" if claim.is_withdrawn else "To be paid"
 
     @admin.display(description="amount (BTC)")
@@ -488,12 +553,12 @@ class RefundClaimAdmin(admin.ModelAdmin):
 
     @admin.display(description="whose address")
     def ours(self, claim):
-        own = Invoice.objects.filter(reference=claim.address).first()
+        own = Invoice.objects.filter(asset="BTC", reference=claim.address).first()
         return f"Look out: the shop’s own, of order {own}!" if own else "Not known to the shop"
 
     @admin.display(description="to pay it, open or copy")
     def pay(self, claim):
-        if claim.refunded_at or not claim.sum:
+        if not claim.is_open or not claim.sum:
             return "—"
         return format_html('<a href="{0}">{0}</a>', claim.bitcoin_uri)
 

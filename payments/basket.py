@@ -25,15 +25,19 @@ class Basket:
     def add(self, product: Product) -> None:
         self.put(product, self.quantities.get(str(product.pk), 0) + 1)
 
+    def note_order(self, invoice) -> None:
+        """The basket itself was ordered with this invoice; by number, which opens no door."""
+        self.session["ordered"] = invoice.pk
+
     def take_out(self, invoice) -> None:
-        """Forgets what was bought with this invoice, once."""
-        if self.session.get("bought") == invoice.key or not self.quantities:
+        """Forgets what was ordered with this invoice, once; other invoices leave it alone."""
+        if self.session.get("ordered") != invoice.pk:
             return
         bought = {str(line.product_id) for line in invoice.lines.all()}
         self.session["basket"] = {
             pk: number for pk, number in self.quantities.items() if pk not in bought
         }
-        self.session["bought"] = invoice.key
+        del self.session["ordered"]
 
     def lines(self) -> list[Line]:
         """What is in it, at today's prices; what is no longer on sale is forgotten."""

@@ -169,6 +169,22 @@ def check_limits(app_configs, **kwargs):
 
 
 @register()
+def check_cap(app_configs, **kwargs):
+    try:
+        hourly = limits.within_an_hour("purchases")
+    except ValueError:  # check_limits tells of it
+        return
+    most = settings.MAX_OPEN_INVOICES
+    if 0 < most <= hourly:
+        yield Warning(
+            f"MAX_OPEN_INVOICES is {most}, and one address may ask for {hourly:.0f} invoices an "
+            "hour (LIMIT_PURCHASES): it can close the shop by itself.",
+            hint="Raise the one, together with the wallet's gap limit, or lower the other.",
+            id="payments.W012",
+        )
+
+
+@register()
 def check_receipts(app_configs, **kwargs):
     rate, name = settings.TAX_RATE, settings.TAX_NAME
     if not 0 <= rate < 100 or rate != round(rate, 4) or len(name) > LONGEST_TAX_NAME:

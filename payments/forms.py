@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.encoding import punycode
 from django.utils.translation import gettext_lazy as _
 
-from . import addresses
+from . import addresses, money
 from .basket import MAX_QUANTITY
 from .models import RefundClaim
 from .models.refunds import REFUND_NOTE_LENGTH, Shown
@@ -119,12 +119,13 @@ class CancelForm(forms.Form):
 class RefundPaidForm(forms.ModelForm):
     """The merchant has sent the money back, and says with which transaction.
 
-    The page's own figures come back signed: what it told to send is what was sent.
+    The page's own figures come back signed: what it told to send is what was sent. If others stand
+    on it by the time that a mistake is corrected, the merchant says which of them it was.
     """
 
     txid = forms.CharField(
         label="Transaction id",
-        help_text="Send the amount from your own wallet first, then copy its transaction id here.",
+        help_text="Copy it here when you have sent the amount from your own wallet.",
         widget=forms.TextInput({"size": 70, "spellcheck": "false", "autocomplete": "off"}),
     )
     shown = forms.CharField(widget=forms.HiddenInput)
@@ -135,9 +136,8 @@ class RefundPaidForm(forms.ModelForm):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        figures = [self.instance.pk, self.instance.address, self.instance.sum]
         if "shown" in self.fields:
-            self.fields["shown"].initial = signing.dumps(figures, salt=SHOWN)
+            self.fields["shown"].initial = figures(self.instance)
 
     def clean_txid(self):
         txid = self.cleaned_data["txid"].lower()
@@ -148,10 +148,38 @@ class RefundPaidForm(forms.ModelForm):
         return txid
 
     def clean_shown(self):
-        try:
-            pk, address, amount = signing.loads(self.cleaned_data["shown"], salt=SHOWN)
-        except (signing.BadSignature, ValueError) as error:
-            raise forms.ValidationError("Please open this page again.") from error
-        if pk != self.instance.pk:
-            raise forms.ValidationError("Please open this page again.")
-        return Shown(address, amount)
+        if shown := read_figures(self.cleaned_data["shown"], self.instance):
+            return shown
+        raise forms.ValidationError("Please open this page again.")
+
+    def clean(self):
+        before = self.cleaned_data.get("shown")
+        now = Shown(self.instance.address, self.instance.sum)
+        if self.errors and before and before != now:
+            self._ask_which(before, now)
+
+    def _ask_which(self, before: Shown, now: Shown):
+        then = (self.data["shown"], f"{in_words(before)}, as this page said before")
+        choices = [then, (figures(self.instance), f"{in_words(now)}, as it says now")]
+        field = self.fields["shown"]
+        field.label = "What you have sent"
+        field.widget = forms.RadioSelect(choices=choices if now.amount else [then])
+        self.add_error("shown", "The claim has changed meanwhile. Please look again: which is it?")
+
+
+def figures(claim: RefundClaim) -> str:
+    """What the page tells to send, and where to, as only the shop can sign it."""
+    return signing.dumps([claim.pk, claim.address, claim.sum], salt=SHOWN)
+
+
+def read_figures(signed: str, claim: RefundClaim) -> Shown | None:
+    """Those figures, if they are of this claim and there was something to send."""
+    try:
+        pk, address, amount = signing.loads(signed, salt=SHOWN)
+    except (signing.BadSignature, ValueError):
+        return None
+    return Shown(address, amount) if pk == claim.pk and amount > 0 else None
+
+
+def in_words(shown: Shown) -> str:
+    return f"{money.format_bitcoin(shown.amount)} BTC to {shown.address}"

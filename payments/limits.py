@@ -6,6 +6,7 @@ by itself. With Redis away nobody is counted: a shop that sells too freely beats
 
 import functools
 import logging
+import math
 import time
 
 from django.conf import settings
@@ -59,6 +60,12 @@ def rates(name: str) -> list[RateLimitItem]:
     return parse_many(settings.LIMITS[name]) if settings.LIMITS.get(name) else []
 
 
+def within_an_hour(name: str) -> float:
+    """How often one and the same may knock in an hour; infinity if there is no limit."""
+    hourly = [rate.amount * max(1, 3600 / rate.get_expiry()) for rate in rates(name)]
+    return min(hourly, default=math.inf)
+
+
 def knock(name: str, request) -> int:
     """Counts this request; answers the seconds to wait if it is one too many, else 0."""
     # The visitor first: who goes on clicking must not use up what the neighbours share.
@@ -74,20 +81,24 @@ def visitor(request) -> str:
     return request.session.get("visitor", "")
 
 
+def refused(name: str, request):
+    """Counts this request; the page that says when to come back, None if it is not one too many."""
+    if not (seconds := knock(name, request)):
+        return None
+    logger.warning("The limit of %s was reached: %s", name, settings.LIMITS[name])
+    response = render(request, "429.html", {"minutes": -(-seconds // 60)}, status=429)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
 def limited(name: str):
     """A view whose POSTs are counted; beyond settings.LIMITS, a 429 says when to come back."""
 
     def decorate(view):
         @functools.wraps(view)
         def wrapped(request, *args, **kwargs):
-            seconds = knock(name, request) if request.method == "POST" else 0
-            if not seconds:
-                return view(request, *args, **kwargs)
-            logger.warning("The limit of %s was reached: %s", name, settings.LIMITS[name])
-            minutes = -(-seconds // 60)
-            response = render(request, "429.html", {"minutes": minutes}, status=429)
-            response["Retry-After"] = str(seconds)
-            return response
+            page = refused(name, request) if request.method == "POST" else None
+            return page or view(request, *args, **kwargs)
 
         return wrapped
 

@@ -1,4 +1,7 @@
-"""QR codes, drawn here: no third party learns an address or an amount."""
+"""QR codes, drawn here: no picture service learns an address or an amount.
+
+The payment service does hear of the address, as the invoice's page listens to its socket.
+"""
 
 import segno
 from django.utils.safestring import SafeString, mark_safe

@@ -8,6 +8,8 @@ from django.db.models import Case, IntegerField, Q, Value, When
 from django.db.models.functions import Cast
 
 MAX_LENGTH = 100
+# Fewer letters begin half of all words: as a beginning they would find everything, and slowly.
+SHORTEST_BEGINNING = 3
 
 # The index of migration 0006_search is made of the same words; a test holds the two together.
 CONFIG = "english"
@@ -38,23 +40,33 @@ def matches(words: str) -> Q:
         return Q(vector=query(words))
     found = Q()
     for word in words.split():
-        found &= Q(title__icontains=word) | Q(description__icontains=word)
+        found &= within("title", word) | within("description", word)
     return found
+
+
+def within(field: str, word: str) -> Q:
+    """The word or, if it is not too short for that, a part of one; signs are found anywhere."""
+    if len(word) < SHORTEST_BEGINNING and word.isalnum():
+        return Q(**{f"{field}__iregex": rf"\b{word}\b"})
+    return Q(**{f"{field}__icontains": word})
 
 
 def rank(words: str):
     """How well a product matches, as a whole number: those can be compared for sure."""
     if is_full_text(words):
         return Cast(SearchRank(VECTOR, query(words)) * 1_000_000, IntegerField())
-    in_title = Q(*(Q(title__icontains=word) for word in words.split()))
+    in_title = Q(*(within("title", word) for word in words.split()))
     return Case(When(in_title, then=Value(1)), default=Value(0)) if in_title else Value(0)
 
 
 def query(words: str):
-    """The words as a search engine reads them or, without operators, their beginnings as well."""
+    """The words as a search engine reads them; without operators, long ones as beginnings too."""
     whole = SearchQuery(words, config=CONFIG, search_type="websearch")
     if OPERATORS.search(words):
         return whole
     # Nothing but letters and digits gets into the quotes.
-    beginnings = " & ".join(f"'{word}':*" for word in re.findall(r"[^\W_]+", words))
+    beginnings = " & ".join(
+        f"'{word}'{':*' if len(word) >= SHORTEST_BEGINNING else ''}"
+        for word in re.findall(r"[^\W_]+", words)
+    )
     return whole | SearchQuery(beginnings, config=CONFIG, search_type="raw")

@@ -3,6 +3,17 @@ from django.conf import settings
 from payments.basket import Basket
 from payments.purchases import Purchases
 
+# Only what is searched for and turned to is kept: no other page repeats what an address brought.
+KEEPS_QUERY = ["payments:shelf", "payments:category"]
+
+
+def here(request) -> str:
+    """Where a new language leads to: the same page, unless only a form can ask for it."""
+    if request.method not in ("GET", "HEAD"):
+        return "/"
+    match = request.resolver_match
+    return request.get_full_path() if match and match.view_name in KEEPS_QUERY else request.path
+
 
 def shop(request):
     """What every page of the shop shows."""
@@ -10,8 +21,7 @@ def shop(request):
         "SHOP_NAME": settings.SHOP_NAME,
         "SHOP_CURRENCY": settings.SHOP_CURRENCY,
         "SANDBOX": settings.SANDBOX,
-        # Where a new language leads to: the same page, unless only a form can ask for it.
-        "here": request.get_full_path() if request.method in ("GET", "HEAD") else "/",
+        "here": here(request),
         "purchases": Purchases(request.session) if hasattr(request, "session") else None,
         "basket": Basket(request.session) if hasattr(request, "session") else None,
     }

@@ -16,6 +16,7 @@ def security_headers(get_response):
     """Puts the Content-Security-Policy on every answer, whatever its status.
 
     An address with an invoice's key in it is a secret: no other site and no search engine is told.
+    Pages show a visitor's own language and basket: no cache that others share may keep them.
     """
 
     def middleware(request):
@@ -24,6 +25,8 @@ def security_headers(get_response):
         if request.resolver_match and "key" in request.resolver_match.kwargs:
             response.headers["Referrer-Policy"] = "no-referrer"
             response.headers["X-Robots-Tag"] = "noindex"
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault("Cache-Control", "private")
         return response
 
     return middleware

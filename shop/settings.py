@@ -163,6 +163,7 @@ VERIFY_FROM = env.decimal("VERIFY_FROM", 500)
 DROP_AFTER = timedelta(minutes=env.int("DROP_AFTER_MINUTES", 60))
 WATCH_LIFETIME = timedelta(hours=env.int("WATCH_HOURS", 24))
 RECONCILE_DAYS = env.int("RECONCILE_DAYS", 30)
+STOCK_HOLD = timedelta(hours=env.int("STOCK_HOURS", 24))
 CALLBACK_RETENTION_DAYS = env.int("CALLBACK_RETENTION_DAYS", 90)
 
 # What one visitor may do, as rates of the library `limits`; by address, and by browser.
@@ -171,12 +172,12 @@ LIMITS = {
     "purchases": env.str("LIMIT_PURCHASES", "300/hour"),
     "purchases-per-visitor": env.str("LIMIT_PURCHASES_PER_VISITOR", "60/hour"),
     "quotes": env.str("LIMIT_QUOTES", "300/hour"),
-    "look-ups": env.str("LIMIT_LOOK_UPS", "30/hour"),
-    "refunds": env.str("LIMIT_REFUNDS", "30/hour"),
-    "e-mails": env.str("LIMIT_E_MAILS", "30/hour"),
+    "look-ups": env.str("LIMIT_LOOK_UPS", "100/hour"),
+    "refunds": env.str("LIMIT_REFUNDS", "100/hour"),
+    "e-mails": env.str("LIMIT_E_MAILS", "100/hour"),
 }
 MAX_OPEN_INVOICES_PER_VISITOR = env.int("MAX_OPEN_INVOICES_PER_VISITOR", 10)
-MAX_OPEN_INVOICES = env.int("MAX_OPEN_INVOICES", 100)
+MAX_OPEN_INVOICES = env.int("MAX_OPEN_INVOICES", 400)
 
 # What is done after the commit: rows in the same database, worked off by `manage.py worker`
 
@@ -191,7 +192,7 @@ SANDBOX_API_KEYS = [BLOCKONOMICS_API_KEY]
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "shop.desk.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -273,6 +274,9 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if _is_https else 0
 # Other sites of the same domain are not ours to decide about.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
+# A browser knows its basket and its purchases for half a year, a merchant's login ends much sooner.
+SESSION_COOKIE_AGE = 180 * 24 * 60 * 60
+DESK_LOGIN_AGE = 14 * 24 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"

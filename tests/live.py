@@ -106,20 +106,25 @@ class Demo:
     def alter(self, invoice: str, assignments: str, table: str = "payments_invoice"):
         """Has happen to an invoice what would take long, such as time: SQL for its own rows."""
         column = "id" if table == "payments_invoice" else "invoice_id"
-        mark = "%s" if self.database_url else "?"
-        sql = (
-            f"UPDATE {table} SET {assignments} WHERE {column} ="
-            f" (SELECT id FROM payments_invoice WHERE key = {mark})"
-        )
+        own = f"{column} = (SELECT id FROM payments_invoice WHERE key = {self.mark})"
         key = invoice.rstrip("/").rsplit("/", 1)[1]
+        self.execute(f"UPDATE {table} SET {assignments} WHERE {own}", key)
+
+    @property
+    def mark(self) -> str:
+        """What stands for a value in SQL."""
+        return "%s" if self.database_url else "?"
+
+    def execute(self, sql: str, *values):
+        """Changes rows of the shop's database from outside; some must be changed."""
         if self.database_url:
             with psycopg.connect(self.database_url, autocommit=True) as server:
-                rows = server.execute(sql, [key]).rowcount
+                rows = server.execute(sql, values).rowcount
         else:
             path = self.folder / "data" / "shop.sqlite3"
             with closing(sqlite3.connect(path, timeout=20)) as file, file:
-                rows = file.execute(sql, [key]).rowcount
-        assert rows, f"Nothing was altered: {assignments}"
+                rows = file.execute(sql, values).rowcount
+        assert rows, f"Nothing was altered: {sql}"
 
     def let_the_quote_end(self, invoice: str):
         self.alter(invoice, "expires_at = quoted_at, quoted_at = created_at")

@@ -6,6 +6,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from payments.models import Invoice
+
 
 @pytest.fixture
 def put(client):
@@ -208,6 +210,87 @@ def test_the_forms_of_the_shop_carry_their_token(product):
 
     assert response.status_code == 302
     assert Shown(visitor.get("/basket/").content.decode()).lines == {"Mountain": 1}
+
+
+@pytest.fixture
+def order(client, service):
+    """Buys the basket; returns the invoice."""
+
+    def order():
+        client.post("/payments/create/")
+        return Invoice.objects.latest("pk")
+
+    return order
+
+
+def test_what_was_ordered_leaves_the_basket_when_it_is_seen_to_be_paid(
+    client, put, basket, order, product, call_back
+):
+    put(product)
+    invoice = order()
+    client.get(invoice.get_absolute_url())
+    assert basket().lines == {"Mountain": 1}
+
+    call_back(invoice, status=0)
+    client.get(invoice.get_absolute_url())
+
+    assert basket().lines == {}
+
+
+def test_what_is_put_in_after_the_order_stays(client, put, basket, order, make_product, call_back):
+    put(make_product("Mountain"))
+    invoice = order()
+    put(make_product("Lake"))
+    call_back(invoice)
+
+    client.get(invoice.get_absolute_url())
+
+    assert basket().lines == {"Lake": 1}
+
+
+def test_looking_at_an_old_purchase_empties_no_basket(
+    client, put, basket, order, product, call_back
+):
+    put(product)
+    old = order()
+    call_back(old)
+    client.get(old.get_absolute_url())
+    put(product, 2)
+
+    client.get(old.get_absolute_url())
+    assert basket().lines == {"Mountain": 2}
+
+    again = order()
+    client.get(old.get_absolute_url())
+    assert basket().lines == {"Mountain": 2}, "another invoice is the one to be paid"
+    call_back(again, number=2)
+    client.get(again.get_absolute_url())
+    assert basket().lines == {}
+
+
+def test_buying_at_once_leaves_the_basket_alone(client, put, basket, product, service, call_back):
+    put(product, 3)
+    client.post(f"/payments/create/{product.pk}/")
+    invoice = Invoice.objects.get()
+    call_back(invoice)
+
+    client.get(invoice.get_absolute_url())
+
+    assert basket().lines == {"Mountain": 3}
+
+
+def test_the_session_knows_the_order_by_its_number(client, put, order, product):
+    put(product)
+    invoice = order()
+
+    assert client.session["ordered"] == invoice.pk
+    assert invoice.key not in str(dict(client.session))
+
+
+def test_the_basket_is_kept_by_no_cache(client, put, product):
+    put(product)
+
+    assert "no-store" in client.get("/basket/")["Cache-Control"]
 
 
 def test_the_basket_asks_the_database_no_more_for_twelve_kinds_than_for_one(

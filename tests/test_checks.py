@@ -85,6 +85,9 @@ TROUBLE = [
     ("payments.E011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": []}),
     ("payments.W011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": ["0.0.0.0/0"]}),
     ("payments.E012", {"LIMITS": {"purchases": "many"}}),
+    ("payments.W012", {"LIMITS": {"purchases": "300/hour"}, "MAX_OPEN_INVOICES": 300}),
+    ("payments.W012", {"LIMITS": {"purchases": "6/minute; 9/second"}, "MAX_OPEN_INVOICES": 360}),
+    ("payments.W012", {"LIMITS": {"purchases": ""}, "MAX_OPEN_INVOICES": 400}),
     ("payments.W005", {"BLOCKONOMICS_URL": "http://www.blockonomics.co"}),
     ("payments.W004", {"SITE_URL": "http://shop.example.com"}),
 ]
@@ -99,6 +102,9 @@ SILENT = [
     {"BLOCK_EXPLORER": "https://explorer.example:8443/?network=main&tx={txid}#details"},
     {"UNDERPAYMENT_TOLERANCE": Decimal("99.99")},
     {"CONFIRMATION_POLICY": "0-5: 1, 5-: 2"},
+    {"LIMITS": {"purchases": "300/hour"}, "MAX_OPEN_INVOICES": 301},
+    {"LIMITS": {"purchases": "300/hour"}, "MAX_OPEN_INVOICES": 0},
+    {"LIMITS": {"purchases": "60/minute; 300/day"}, "MAX_OPEN_INVOICES": 301},
 ]
 
 

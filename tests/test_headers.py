@@ -280,6 +280,33 @@ def test_pages_about_money_are_kept_by_no_cache(client, a_busy_shop):
         assert "private" in page.headers["Cache-Control"]
 
 
+def test_no_shared_cache_keeps_a_page(walk, errors):
+    for name, page in {**walk, **errors}.items():
+        if page.headers["Content-Type"].startswith("text/html"):
+            assert "private" in page.headers["Cache-Control"], name
+
+
+def test_the_doors_of_machines_are_left_as_they_are(client, call_back, invoice):
+    assert call_back(invoice)["Cache-Control"] != "private", "never to be cached at all"
+    for path in ("/robots.txt", "/sitemap.xml", "/healthz"):
+        assert client.get(path).headers.get("Cache-Control") != "private", path
+
+
+def test_the_choice_of_a_language_repeats_no_query_beside_a_key(client, invoice):
+    """docs/decisions/0007-compressed-pages.md says why."""
+    client.get(invoice.get_absolute_url())
+    query = "?a=chosen-by-a-stranger"
+
+    for path in (invoice.get_absolute_url(), "/purchases/", "/basket/", "/find/"):
+        page = client.get(path + query).content.decode()
+        assert f'name="next" value="{path}"' in page
+        assert "chosen-by-a-stranger" not in page
+    assert (
+        'name="next" value="/?q=lake&amp;sort=price"'
+        in client.get("/?q=lake&sort=price").content.decode()
+    )
+
+
 def test_the_session_is_out_of_reach_for_scripts(client, product):
     client.post(f"/basket/{product.pk}/")
 

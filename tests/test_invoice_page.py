@@ -10,10 +10,11 @@ import pytest
 import time_machine
 import zxingcpp
 from django.core.cache import cache
+from django.utils import timezone
 from PIL import Image, ImageDraw
 
 from payments import qr
-from payments.models import Invoice
+from payments.models import Invoice, InvoiceLine
 
 from .conftest import txid
 
@@ -102,6 +103,30 @@ def test_an_underpaid_page_asks_for_the_rest(page, invoice, call_back):
     assert read_qr_code(html) == f"bitcoin:{invoice.reference.upper()}?amount=0.00007500"
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("doubt", ["review", "stock"])
+def test_nobody_is_asked_for_the_rest_before_a_person_has_looked(
+    page, invoice, call_back, doubt, is_over
+):
+    call_back(invoice, value=2_500)
+    if doubt == "review":
+        Invoice.objects.update(review="something odd")
+    else:
+        invoice.lines.update(stock=InvoiceLine.Stock.LACKING)
+    if is_over:
+        Invoice.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    html = page().content.decode()
+
+    assert "Something is still missing" in html
+    assert "Please send nothing for now" in html
+    assert "You need not do anything" in html or "you need not do anything" in html
+    assert "Please send the rest" not in html and "then send the rest" not in html
+    assert 'class="code"' not in html
+    assert "bitcoin:" not in html
+    assert "Get a new price" not in html
+
+
 def test_a_confirming_page_shows_the_steps_and_the_transaction(page, invoice, call_back):
     call_back(invoice, status=1)
 
@@ -156,12 +181,21 @@ def test_replaceable_late_and_overpaid_are_told_in_plain_words(page, invoice, ca
 
 
 def test_without_javascript_the_page_refreshes_itself_until_it_is_paid(page, invoice, call_back):
-    refresh = '<noscript><meta http-equiv="refresh" content="30"></noscript>'
+    refresh = '<noscript><meta http-equiv="refresh" content="60"></noscript>'
     assert refresh in page().content.decode()
 
-    call_back(invoice)
+    call_back(invoice, value=1)
+    assert refresh in page().content.decode()
+    call_back(invoice, number=2)
 
     assert refresh not in page().content.decode()
+
+
+@pytest.mark.parametrize("fact", ["expires_at", "cancelled_at"])
+def test_a_page_on_which_nothing_goes_on_refreshes_nothing(page, invoice, fact):
+    Invoice.objects.update(**{fact: timezone.now() - timedelta(seconds=1)})
+
+    assert "http-equiv" not in page().content.decode()
 
 
 def test_the_page_knows_where_to_listen(page, invoice):

@@ -146,6 +146,18 @@ def test_looking_is_not_counted(limit, client, invoice):
     assert client.post(f"{invoice.get_absolute_url()}quote/").status_code == 302
 
 
+def test_an_address_for_mail_given_with_a_purchase_is_counted(limit, client, make_product, service):
+    limit(e_mails="2/hour")
+
+    def buy(email):
+        return client.post(f"/payments/create/{make_product().pk}/", {"email": email}).status_code
+
+    assert [buy(email) for email in ("a@example.com", "", "nobody", "b@example.com")] == [302] * 4
+    assert buy("c@example.com") == 429
+    assert not Invoice.objects.filter(email="c@example.com").exists()
+    assert buy("") == 302
+
+
 def test_new_prices_have_a_limit_of_their_own(limit, client, invoice):
     limit(quotes="1/hour", purchases="1/hour")
 

@@ -106,6 +106,25 @@ def test_a_secret_is_blanked_in_the_spelling_of_a_url(written, settings, spell):
     assert log() == "GET /callback?secret=[secret]\n"
 
 
+@pytest.mark.parametrize("path", ["/payments/invoice/{}/status/", "/ws/invoices/{}/"])
+def test_the_key_of_an_invoice_is_blanked(written, path):
+    logger, log = written
+
+    logger.warning("Not Found: %s", path.format("a-key_of-32-letters-which-opens1"))
+
+    assert log() == f"Not Found: {path.format('[key]')}\n"
+
+
+def test_a_refusal_on_an_invoices_page_does_not_write_its_key_down(client, invoice, whole_log):
+    assert client.post(invoice.get_absolute_url()).status_code == 405
+    assert client.get(f"{invoice.get_absolute_url()}receipt/").status_code == 404
+
+    assert "/payments/invoice/[key]/receipt/" in whole_log()
+    assert invoice.key not in "".join(
+        line for line in whole_log().splitlines() if "django.request" in line
+    )
+
+
 def test_a_shop_without_secrets_logs_as_usual(written, settings):
     settings.BLOCKONOMICS_CALLBACK_SECRETS = []
     settings.BLOCKONOMICS_API_KEY = ""

@@ -352,7 +352,7 @@ def test_a_young_invoice_is_asked_about_whether_its_quote_stands_or_not(
 
 def test_an_old_unpaid_invoice_is_left_in_peace(network, one, settings):
     age = timedelta(days=settings.RECONCILE_DAYS, minutes=1)
-    Invoice.objects.filter(pk=one.pk).update(created_at=timezone.now() - age)
+    Invoice.objects.filter(pk=one.pk).update(quoted_at=timezone.now() - age)
 
     compare_all()
 
@@ -363,7 +363,7 @@ def test_an_old_invoice_whose_payment_is_on_its_way_is_not(network, one, setting
     network.pay(one)
     compare_all()
     age = timedelta(days=settings.RECONCILE_DAYS, minutes=1)
-    Invoice.objects.filter(pk=one.pk).update(created_at=timezone.now() - age)
+    Invoice.objects.filter(pk=one.pk).update(quoted_at=timezone.now() - age)
     network.confirm()
 
     compare_all()

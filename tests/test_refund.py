@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.models import Delivery, Event, Invoice, Mail, RefundClaim, Transaction
-from payments.models.refunds import AlreadyRefunded, NothingToRefund, Shown
+from payments.models.refunds import AlreadyRefunded, BeingSent, LookAgain, NothingToRefund, Shown
 from payments.providers.base import Sighting
 
 from .conftest import RATE, address, txid
@@ -158,7 +158,7 @@ def books(data_rows, total, state):
         )
         for number, (amount, status, rate, dropped) in enumerate(data_rows)
     ]
-    invoice._prefetched_objects_cache = {"transactions": rows}
+    invoice._prefetched_objects_cache = {"transactions": rows, "lines": []}
     invoice._state.fields_cache["refund_claim"] = None
     return invoice
 
@@ -474,6 +474,129 @@ def test_a_refund_of_an_order_that_was_paid_meanwhile_wants_a_person(too_late, a
     assert "while the refund was sent" in invoice.review
 
 
+# While the merchant sends it
+
+
+def send(invoice, amount=5_000, to=HOME):
+    claim = RefundClaim.objects.get(invoice=invoice)
+    RefundClaim.objects.send(claim, Shown(to, amount), by="merchant clerk")
+    return claim
+
+
+@pytest.mark.parametrize("kind", ["overpaid", "too_late", "cancelled"])
+def test_while_it_is_being_sent_it_stays_as_it_is(request, ask, look, kind):
+    invoice = request.getfixturevalue(kind)
+    ask(invoice)
+    send(invoice)
+
+    for answer in (ask(invoice, withdraw="yes"), ask(invoice, OTHER), ask(invoice, HOME)):
+        assert answer.status_code == 409
+        assert "The shop is sending your money just now" in answer.content.decode()
+
+    claim = RefundClaim.objects.get()
+    assert (claim.address, claim.is_withdrawn) == (HOME, False)
+    for page in (look(invoice), look(invoice, "refund/")):
+        assert "sending your money just now: 0.00005000 BTC" in page and HOME in page
+        assert "withdraw" not in page.lower() and 'name="address"' not in page
+
+
+def test_goods_are_not_had_for_the_rest_while_the_money_is_on_its_way_back(
+    too_late, ask, call_back
+):
+    """The refund is seen on the network; then it is withdrawn, and the other half paid."""
+    ask(too_late)
+    send(too_late)
+    ask(too_late, withdraw="yes")
+
+    call_back(too_late, number=2, value=5_000)
+
+    assert fresh(too_late).settlement == "cancelled"
+    assert not Delivery.objects.exists()
+
+
+def test_that_it_is_being_sent_is_told(too_late, ask):
+    ask(too_late)
+    before = fresh(too_late).revision(timezone.now())
+    send(too_late)
+
+    line = too_late.timeline.last()
+    assert (line.kind, line.by) == (Event.Kind.REFUND_SENDING, "merchant clerk")
+    assert line.note == f"0.00005000 BTC to {HOME}"
+    assert fresh(too_late).revision(timezone.now()) != before
+
+
+def test_what_was_marked_as_being_sent_is_recorded_in_peace(too_late, ask):
+    ask(too_late)
+    send(too_late)
+
+    refund(too_late)
+
+    invoice = fresh(too_late)
+    assert (invoice.settlement, invoice.refunded, invoice.review) == ("cancelled", 5_000, "")
+    assert not invoice.claim.is_being_sent
+
+
+def test_what_was_kept_back_may_be_withdrawn_but_the_order_stays_called_off(too_late, ask, look):
+    ask(too_late)
+    RefundClaim.objects.keep_back(send(too_late), by="merchant clerk")
+    assert "the order goes on" not in look(too_late, "refund/")
+
+    assert ask(too_late, withdraw="yes").status_code == 302
+
+    invoice = fresh(too_late)
+    assert (invoice.settlement, invoice.claim) == ("cancelled", None)
+    assert invoice.refundable == 5_000
+    assert "not sent after all" in invoice.timeline.filter(kind=Event.Kind.TOUCHED).get().note
+
+
+def test_what_was_kept_back_may_be_corrected(overpaid, ask):
+    ask(overpaid)
+    RefundClaim.objects.keep_back(send(overpaid), by="merchant clerk")
+
+    assert ask(overpaid, OTHER).status_code == 302
+
+    assert RefundClaim.objects.get().address == OTHER
+
+
+@pytest.mark.parametrize("shown", [Shown(OTHER, 5_000), Shown(HOME, 4_999), Shown(HOME, 0), None])
+def test_only_what_the_claim_says_now_is_marked_as_being_sent(overpaid, ask, shown):
+    ask(overpaid)
+    claim = RefundClaim.objects.get()
+
+    with pytest.raises(LookAgain):
+        RefundClaim.objects.send(claim, shown, by="merchant clerk")
+
+    assert RefundClaim.objects.get().sending_at is None
+
+
+def test_what_was_withdrawn_is_not_sent(overpaid, ask):
+    ask(overpaid)
+    ask(overpaid, withdraw="yes")
+
+    with pytest.raises(LookAgain):
+        send(overpaid)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_sum_that_is_being_sent_stays(overpaid, ask, call_back, gone):
+    ask(overpaid)
+    send(overpaid)
+    call_back(overpaid, number=2, value=1_000)
+    if gone:
+        overpaid.transactions.update(dropped_at=timezone.now())
+
+    assert fresh(overpaid).claim.sum == 5_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_database_itself_keeps_being_sent_and_withdrawn_apart(overpaid, ask):
+    ask(overpaid)
+    send(overpaid)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        RefundClaim.objects.update(withdrawn_at=timezone.now())
+
+
 # Cancelled
 
 
@@ -606,7 +729,7 @@ def at_once(*calls):
     def run(call):
         try:
             return call()
-        except (AlreadyRefunded, NothingToRefund) as error:
+        except (AlreadyRefunded, LookAgain, NothingToRefund) as error:
             return type(error)
         finally:
             connection.close()
@@ -657,6 +780,35 @@ def test_a_correction_while_the_merchant_records_is_before_it_or_refused(overpai
     assert claim.address == HOME  # whatever came first: the money has gone there
     assert claim.amount == 5_000
     assert corrected is AlreadyRefunded or "while the refund was sent" in fresh(overpaid).review
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_merchants_at_once_do_not_both_send(overpaid):
+    claim = RefundClaim.objects.claim(overpaid, HOME)
+
+    came_of_it = at_once(
+        *(
+            lambda number=number: RefundClaim.objects.send(claim, Shown(HOME, 5_000), str(number))
+            for number in range(4)
+        )
+    )
+
+    assert sorted(map(str, came_of_it)) == sorted(map(str, [None, *[BeingSent] * 3]))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_withdrawn_and_sent_at_once_is_one_of_them(too_late):
+    claim = RefundClaim.objects.claim(too_late, HOME)
+
+    withdrawn, sent = at_once(
+        lambda: RefundClaim.objects.withdraw(too_late),
+        lambda: RefundClaim.objects.send(claim, Shown(HOME, 5_000), by="clerk"),
+    )
+
+    claim.refresh_from_db()
+    assert (withdrawn, sent) in [(BeingSent, None), (None, LookAgain)]
+    assert claim.is_being_sent == (sent is None)
+    assert (fresh(too_late).settlement == "cancelled") == claim.is_being_sent
 
 
 @pytest.mark.django_db(transaction=True)

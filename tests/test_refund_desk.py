@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core import signing
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from payments.forms import SHOWN
 from payments.models import Delivery, Invoice, Mail, RefundClaim
 
 from .conftest import address, txid
@@ -258,6 +260,189 @@ def test_where_nothing_is_to_be_paid_nothing_is_recorded(claim, desk, admin_clie
     admin_client.post(f"{CLAIMS}{claim.pk}/change/", {"txid": REFUND, "shown": "x"})
 
     assert not RefundClaim.objects.refunded().exists()
+
+
+@pytest.fixture
+def half_paid(invoice, call_back):
+    """Half came, and it is asked back once the quote is over."""
+    call_back(invoice, value=5_000)
+    Invoice.objects.filter(pk=invoice.pk).update(expires_at=timezone.now() - timedelta(hours=1))
+    return RefundClaim.objects.claim(invoice, HOME)
+
+
+def fall_due_again(claim, call_back):
+    """The shopper withdraws, and pays the rest: nothing has to go back any more."""
+    RefundClaim.objects.withdraw(claim.invoice)
+    call_back(claim.invoice, number=2, value=5_000)
+    assert Invoice.objects.get().refundable == 0
+
+
+def test_what_was_sent_is_recorded_although_nothing_has_to_go_back_any_more(
+    half_paid, record, desk, call_back
+):
+    shown = figures(desk(f"{CLAIMS}{half_paid.pk}/change/"))
+    fall_due_again(half_paid, call_back)
+
+    assert record(half_paid, shown=shown).status_code == 302
+
+    half_paid.refresh_from_db()
+    assert (half_paid.amount, half_paid.txid) == (5_000, REFUND)
+    assert "while the refund was sent" in Invoice.objects.get().review
+
+
+def test_what_was_sent_is_recorded_although_the_network_forgot_what_was_paid(claim, record, desk):
+    shown = figures(desk(f"{CLAIMS}{claim.pk}/change/"))
+    claim.invoice.transactions.update(dropped_at=timezone.now())
+
+    assert record(claim, shown=shown).status_code == 302
+
+    claim.refresh_from_db()
+    assert claim.amount == 5_000
+
+
+def test_a_withdrawn_claim_can_still_be_recorded_from_a_new_page(
+    half_paid, record, desk, call_back
+):
+    fall_due_again(half_paid, call_back)
+
+    page = desk(f"{CLAIMS}{half_paid.pk}/change/")
+    assert "send nothing" in page and "0.00005000" in page
+    assert "I am sending" not in page and "bitcoin:" not in page
+    assert record(half_paid).status_code == 302
+
+    half_paid.refresh_from_db()
+    assert half_paid.amount == 5_000
+
+
+@pytest.mark.parametrize("amount", [0, -1])
+def test_a_refund_of_nothing_is_refused(claim, record, amount):
+    shown = signing.dumps([claim.pk, HOME, amount], salt=SHOWN)
+
+    assert record(claim, shown=shown).status_code == 200
+
+    assert not RefundClaim.objects.refunded().exists()
+
+
+def test_after_a_typing_error_the_merchant_says_which_figures_they_were(claim, record, desk):
+    shown = figures(desk(f"{CLAIMS}{claim.pk}/change/"))
+    RefundClaim.objects.claim(claim.invoice, OTHER)
+
+    page = record(claim, "mistyped", shown).content.decode()
+
+    choices = re.findall(r'<label[^>]*>\s*<input type="radio" name="shown" value="([^"]+)"', page)
+    assert "has changed meanwhile" in page
+    assert f"0.00005000 BTC to {HOME}, as this page said before" in page
+    assert f"0.00005000 BTC to {OTHER}, as it says now" in page
+    assert len(choices) == 2 and choices[0] == shown
+    record(claim, shown=choices[1])
+    claim.refresh_from_db()
+    assert (claim.address, claim.txid) == (OTHER, REFUND)
+    assert Invoice.objects.get().review == ""
+
+
+def test_after_a_typing_error_alone_nothing_is_asked(claim, record):
+    page = record(claim, "mistyped").content.decode()
+
+    assert 'type="radio"' not in page and "has changed" not in page
+
+
+def test_an_address_of_the_shops_own_is_looked_up_by_its_index(desk, claim):
+    with CaptureQueriesContext(connection) as asked:
+        desk(f"{CLAIMS}{claim.pk}/change/")
+
+    by_address = [query["sql"] for query in asked if '"reference" = ' in query["sql"]]
+    assert len(by_address) == 1
+    assert '"asset" = ' in by_address[0]
+
+
+# What the merchant says before sending
+
+
+@pytest.fixture
+def step(admin_client, desk):
+    """The merchant presses the button beside the advice; what the desk says then."""
+
+    def press(claim, shown=None):
+        path = f"{CLAIMS}{claim.pk}/change/"
+        page = desk(path)
+        form = {
+            "step": re.search(r'name="step" value="([^"]+)"', page)[1],
+            "shown": shown or figures(page),
+        }
+        return admin_client.post(path, form, follow=True).content.decode()
+
+    return press
+
+
+def test_the_desk_asks_to_be_told_before_the_money_is_sent(desk, claim, step):
+    page = desk(f"{CLAIMS}{claim.pk}/change/")
+    assert "Press this before you send" in page and "I am sending this now" in page
+
+    page = step(claim)
+
+    claim.refresh_from_db()
+    assert claim.is_being_sent
+    assert "Now send exactly what this page says" in page
+    assert "Being sent" in page and "I am sending this now" not in page
+    assert "Being sent" in desk(CLAIMS)
+    line = claim.invoice.timeline.last()
+    assert (line.kind, line.by) == ("sending", "merchant admin")
+
+
+def test_what_is_being_sent_is_recorded(claim, step, record):
+    step(claim)
+
+    assert record(claim).status_code == 302
+
+    claim.refresh_from_db()
+    assert (claim.amount, claim.txid, claim.is_being_sent) == (5_000, REFUND, False)
+    assert Invoice.objects.get().review == ""
+
+
+def test_what_was_not_sent_after_all_is_free_again(claim, step):
+    step(claim)
+
+    assert "I am sending this now" in step(claim)
+
+    claim.refresh_from_db()
+    assert claim.sending_at is None
+
+
+def test_who_looked_too_early_looks_again_before_sending(desk, claim, step):
+    shown = figures(desk(f"{CLAIMS}{claim.pk}/change/"))
+    RefundClaim.objects.claim(claim.invoice, OTHER)
+
+    for old in (shown, "x"):
+        assert "Send nothing before you have looked again" in step(claim, old)
+
+    claim.refresh_from_db()
+    assert not claim.is_being_sent
+
+
+def test_a_second_merchant_hears_that_it_is_being_sent(desk, claim, step, admin_client):
+    path = f"{CLAIMS}{claim.pk}/change/"
+    shown = figures(desk(path))
+    step(claim)
+
+    page = admin_client.post(path, {"step": "send", "shown": shown}, follow=True)
+
+    assert "Somebody is sending this already" in page.content.decode()
+
+
+@pytest.mark.parametrize("name", ["send", "keep-back"])
+def test_who_may_only_look_takes_no_step(claim, clerk, name):
+    clerk = clerk("view_refundclaim")
+    path = f"{CLAIMS}{claim.pk}/change/"
+
+    assert 'name="step"' not in clerk.get(path).content.decode()
+    assert clerk.post(path, {"step": name, "shown": "x"}).status_code == 403
+
+
+def test_no_step_is_taken_for_a_claim_that_there_is_not(admin_client):
+    assert admin_client.post(f"{CLAIMS}999/change/", {"step": "send"}).status_code == 404
+
+
+# What is not done here
 
 
 def test_a_claim_is_neither_made_nor_deleted_here(claim, admin_client):

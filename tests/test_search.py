@@ -51,6 +51,28 @@ def test_all_words_are_searched_in_title_and_description(shelf, make_product, wo
     assert titles(shelf(q=words)) == found
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("mou", ["Mountain"]),
+        ("mo", []),
+        ("mo snow", []),
+        ("xl", ["Shirt XL"]),
+        ("x", []),
+        ("shi xl", ["Shirt XL"]),
+        ("7", ["Number 7"]),
+        ("7 number", ["Number 7"]),
+    ],
+)
+def test_less_than_three_letters_are_a_whole_word(shelf, make_product, words, found):
+    make_product("Number 7")
+    make_product("Number 77")
+    make_product("Shirt XL")
+    make_product("Mountain", description="covered by snow")
+
+    assert titles(shelf(q=words)) == found
+
+
 def test_a_percent_sign_is_searched_as_it_is(shelf, make_product):
     make_product("Half")
     make_product("50 % more")

@@ -46,6 +46,15 @@ def run_out(time_machine):
     return run_out
 
 
+@pytest.fixture
+def a_day_later(time_machine):
+    def a_day_later(invoice):
+        time_machine.move_to(invoice.created_at + timedelta(hours=24, minutes=1))
+        call_command("worker", once=True)
+
+    return a_day_later
+
+
 def fresh(product):
     return Product.objects.get(pk=product.pk)
 
@@ -172,6 +181,48 @@ def test_what_was_paid_for_is_not_given_back(order, limited, call_back, run_out,
     assert states(invoice) == ["held"]
 
 
+def test_what_was_paid_in_part_is_kept_for_a_day(order, limited, call_back, run_out, a_day_later):
+    invoice = order()
+    call_back(invoice, status=0, value=1, rbf=1)
+    run_out(invoice)
+    assert left(limited) == 2
+
+    a_day_later(invoice)
+
+    assert left(limited) == 3
+
+
+def test_whoever_pays_the_rest_after_that_day_gets_it_if_there_is_one(
+    client, order, limited, call_back, run_out, a_day_later
+):
+    invoice = order()
+    call_back(invoice, value=9_000)
+    run_out(invoice)
+    a_day_later(invoice)
+    client.post(f"/payments/invoice/{invoice.key}/quote/")
+    assert states(invoice) == ["returned"]
+
+    call_back(invoice, number=2, value=1_000)
+
+    assert (states(invoice), left(limited)) == (["held"], 2)
+    assert Invoice.objects.get(pk=invoice.pk).settlement == "paid"
+
+
+def test_new_quotes_keep_the_goods_for_no_longer_than_a_day(
+    client, order, limited, run_out, a_day_later
+):
+    invoice = order(3)
+    a_day_later(invoice)
+
+    client.post(f"/payments/invoice/{invoice.key}/quote/")
+
+    assert (states(invoice), left(limited)) == (["returned"], 3)
+    run_out(invoice)
+    order(1)
+    page = client.post(f"/payments/invoice/{invoice.key}/quote/")
+    assert page.status_code == 409
+
+
 def test_giving_back_twice_gives_back_once(order, limited, run_out):
     invoice = order()
     run_out(invoice)
@@ -260,6 +311,50 @@ def test_who_got_new_stock_delivers_what_was_lacking(client, order, limited, run
     line = invoice.lines.get()
     with closing(client.get(f"{invoice.get_absolute_url()}download/{line.pk}/")) as response:
         assert response.status_code == 200
+
+
+@pytest.fixture
+def sold_out_late(order, limited, run_out, call_back):
+    """Paid, but late: somebody else has got the last ones."""
+    invoice = order()
+    run_out(invoice)
+    quicker = order(3)
+    call_back(invoice)
+    return invoice, quicker
+
+
+def test_what_another_order_gives_back_serves_who_waits_for_it(sold_out_late, run_out, limited):
+    invoice, quicker = sold_out_late
+
+    run_out(quicker)
+
+    assert (states(invoice), left(limited)) == (["held"], 2)
+
+
+def test_who_paid_for_what_was_gone_can_have_it_back(sold_out_late, client, limited):
+    invoice = Invoice.objects.get(pk=sold_out_late[0].pk)
+    assert invoice.refundable == 10_000
+    assert "sold out by then" in client.get(invoice.get_absolute_url()).content.decode()
+
+    client.post(f"/payments/invoice/{invoice.key}/refund/", {"address": address(77)})
+    Product.objects.filter(pk=limited.pk).update(stock=5)
+
+    assert Invoice.objects.supply(limited.pk, by="merchant") == 0
+    assert states(invoice) == ["lacking"]
+
+
+def test_no_dead_order_is_served(order, limited, run_out, call_back):
+    invoice = order()
+    run_out(invoice)
+    order(3)
+    call_back(invoice, value=5_000)
+    assert states(invoice) == ["lacking"]
+
+    Invoice.objects.get(pk=invoice.pk).cancel(by="merchant")
+    Product.objects.filter(pk=limited.pk).update(stock=1)
+
+    assert Invoice.objects.supply(limited.pk, by="merchant") == 0
+    assert left(limited) == 1
 
 
 def test_a_payment_that_vanishes_lets_the_goods_go(

@@ -202,8 +202,8 @@ async def test_it_ends_after_the_sockets_that_were_closing_already(monkeypatch, 
 )
 def test_who_is_listened_to(provider, hours, settled, watched):
     invoice = open_invoice(settlement=settled)
-    created_at = timezone.now() - timedelta(hours=hours)
-    Invoice.objects.filter(pk=invoice.pk).update(created_at=created_at)
+    quoted_at = timezone.now() - timedelta(hours=hours)
+    Invoice.objects.filter(pk=invoice.pk).update(quoted_at=quoted_at)
 
     assert Invoice.objects.to_watch(provider).exists() == watched
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
@@ -323,6 +324,19 @@ def test_done_tasks_are_forgotten_in_the_end(sold, broken_mail, settings, time_m
     Worker().clean_up()
 
     assert only_task().status == "READY"
+
+
+def test_sessions_that_are_over_are_forgotten(client, product, time_machine, settings):
+    time_machine.move_to(timezone.now(), tick=False)
+    client.post(f"/basket/{product.pk}/")
+    time_machine.shift(timedelta(seconds=settings.SESSION_COOKIE_AGE - 60))
+    Worker().clean_up()
+    assert Session.objects.count() == 1
+
+    time_machine.shift(timedelta(seconds=61))
+    Worker().clean_up()
+
+    assert not Session.objects.exists()
 
 
 def test_a_database_that_is_away_for_a_while_ends_no_worker(db, monkeypatch, caplog):

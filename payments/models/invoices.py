@@ -67,7 +67,7 @@ class InvoiceQuerySet(models.QuerySet):
         """
         now, payments = timezone.now(), Transaction.objects.filter(invoice=OuterRef("pk"))
         paid = Q(settlement=Invoice.Settlement.PAID)
-        young = Q(created_at__gte=now - timedelta(days=settings.RECONCILE_DAYS))
+        young = Q(quoted_at__gte=now - timedelta(days=settings.RECONCILE_DAYS))
         confirming = Q(settlement=Invoice.Settlement.CONFIRMING)
         unsettled = Exists(payments.unsettled())
         missing = Exists(payments.filter(missing_since__isnull=False, dropped_at=None))
@@ -85,7 +85,7 @@ class InvoiceQuerySet(models.QuerySet):
 
     def to_watch(self, provider: Provider):
         """Unpaid and young enough for its shopper to be about, or confirming."""
-        young = Q(created_at__gte=timezone.now() - settings.WATCH_LIFETIME)
+        young = Q(quoted_at__gte=timezone.now() - settings.WATCH_LIFETIME)
         confirming = Q(settlement=Invoice.Settlement.CONFIRMING)
         unpaid = ~Q(settlement=Invoice.Settlement.PAID)
         return self.filter(provider=provider.slug).filter(unpaid & young | confirming)
@@ -250,6 +250,22 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
                     known = "knows nothing of"
                 reason = f"a callback reported what the network {known}: {payment.txid}"
                 self.call_for_review(invoice, reason, by="verification")
+
+    def catch_up(self, by: str) -> int:
+        """Settles what a changed rule of money settles otherwise; returns how many those were."""
+        changed, now = 0, timezone.now()
+        money_came = [Invoice.Settlement.UNDERPAID, Invoice.Settlement.CONFIRMING]
+        recent = Q(updated_at__gte=now - timedelta(days=settings.RECONCILE_DAYS))
+        waiting = self.filter(recent, settlement__in=money_came).prefetch_related("transactions")
+        for seen in waiting:
+            if seen.conclusion(now) != seen.settlement:
+                with transaction.atomic():
+                    invoice = self.locked().get(pk=seen.pk)
+                    before = invoice.settlement
+                    invoice.settle(now, by)
+                    changed += invoice.settlement != before
+                    transaction.on_commit(lambda invoice=invoice: live.announce(invoice))
+        return changed
 
     def give_back_stock(self, pk: int):
         """The invoice's quote may be over: what nobody pays for goes back on the shelf."""
@@ -468,37 +484,55 @@ class Invoice(Refundable):
     # The stock
 
     def reserve(self):
-        """Sets its goods aside until its quote is over; raises OutOfStock if there are too few."""
-        limited = self.lines.filter(product__stock__isnull=False)
-        if lacking := limited.exclude(stock=InvoiceLine.Stock.HELD).take():
+        """Sets its goods aside until its quote is over; raises OutOfStock if there are too few.
+
+        For no longer than STOCK_HOURS in all: then they are for whoever pays first.
+        """
+        missing = self.lines.filter(product__stock__isnull=False)
+        missing = missing.exclude(stock=InvoiceLine.Stock.HELD)
+        lacking = missing.take() if timezone.now() < self.held_until else missing.too_many()
+        if lacking:
             raise OutOfStock(lacking[0].product)
         self._put_off_giving_back()
 
+    @property
+    def held_until(self) -> datetime:
+        """Until then goods are kept for an order that is not covered."""
+        return (self.created_at or timezone.now()) + settings.STOCK_HOLD
+
     def give_back(self, by: str):
-        """Puts its goods back on the shelf, if nobody has paid for them."""
-        over = self.conclusion(timezone.now()) in (
-            self.Settlement.EXPIRED,
-            self.Settlement.CANCELLED,
-        )
-        if over and (given := self.lines.give_back()):
-            self.log(Event.Kind.GIVEN_BACK, by, ", ".join(map(str, given)))
+        """Puts its goods back on the shelf, unless they are paid for or may be, before long."""
+        now = timezone.now()
+        settlement = self.conclusion(now)
+        is_short = settlement == self.Settlement.UNDERPAID and now >= self.expires_at
+        if is_short and now < self.held_until:
+            self._put_off_giving_back()
+        elif is_short or settlement in (self.Settlement.EXPIRED, self.Settlement.CANCELLED):
+            given = self.lines.give_back()
+            if given:
+                self.log(Event.Kind.GIVEN_BACK, by, ", ".join(map(str, given)))
+            for line in given:
+                tasks.supply.enqueue(line.product_id)
 
     def _move_goods(self, before: str, by: str):
         """What a settlement that has changed means for the goods that were set aside."""
-        idle = {self.Settlement.WAITING, self.Settlement.CANCELLED}
-        if self.settlement not in idle and before in idle:
-            self._take_again(by)
-        elif self.settlement == before:
+        if self.settlement == before:
             return
-        elif self.settlement == self.Settlement.CANCELLED:
+        if self.settlement in (self.Settlement.WAITING, self.Settlement.CANCELLED):
+            lacking = self.lines.filter(stock=InvoiceLine.Stock.LACKING)
+            lacking.update(stock=InvoiceLine.Stock.RETURNED)  # nobody pays for them any more
             self.give_back(by)
-        elif self.settlement == self.Settlement.WAITING:
             self._put_off_giving_back()
+        else:
+            self._take_again(by)
 
     def _put_off_giving_back(self):
+        """Has a worker look again when the time of what is set aside is over."""
         if self.lines.filter(stock=InvoiceLine.Stock.HELD).exists():
-            over = max(self.expires_at + settings.QUOTE_GRACE, timezone.now())
-            tasks.give_back_stock.using(run_after=over).enqueue(self.pk)
+            over = self.expires_at + settings.QUOTE_GRACE
+            if self.settlement == self.Settlement.UNDERPAID and over <= timezone.now():
+                over = self.held_until
+            tasks.give_back_stock.using(run_after=max(over, timezone.now())).enqueue(self.pk)
 
     def _take_again(self, by: str):
         """Money came after the goods were put back: they are taken again, if there are any left."""
@@ -511,12 +545,18 @@ class Invoice(Refundable):
             self.ask_for_review(reason)
 
     def take_what_lacked(self, by: str) -> bool:
-        """Sets aside what was sold out when the money came; False if there are still too few."""
+        """Sets aside what was sold out when the money came; False if there are still too few.
+
+        Whoever asked for the money back, or got it, is not served as well.
+        """
+        if self.claim or self.cancelled_at:
+            return False
         without = self.lines.filter(stock=InvoiceLine.Stock.LACKING)
         wanted = without.count()
         lacking = without.take()
         if len(lacking) < wanted:
             self.log(Event.Kind.TOUCHED, by, "took from the new stock what was lacking")
+            self._put_off_giving_back()
             transaction.on_commit(lambda: live.announce(self))
         return not lacking
 
@@ -557,12 +597,14 @@ class Invoice(Refundable):
         """What news of money causes, in the same database transaction."""
         if not news:
             return
-        news = news + self.review_of_stray_money(news)
+        news = [line for line in news if not self._is_old_doubt(*line)]
+        news += self.review_of_stray_money(news)
         for kind, note in news:
             self.log(kind, by, note)
         self.settle(timezone.now(), by)
-        if reasons := [note for kind, note in news if kind == Event.Kind.REVIEW]:
-            self.ask_for_review(reasons[0])
+        for kind, note in news:
+            if kind == Event.Kind.REVIEW:
+                self.ask_for_review(note)
         if any(kind == Event.Kind.DROPPED for kind, _ in news):
             self._follow_up_loss(by)
         else:
@@ -570,6 +612,10 @@ class Invoice(Refundable):
         if self.waits_for_verification:
             tasks.verify.enqueue(self.pk)
         transaction.on_commit(lambda: live.announce(self))
+
+    def _is_old_doubt(self, kind: str, note: str) -> bool:
+        """Whether a person was asked about that very thing before: hearing it twice is no news."""
+        return kind == Event.Kind.REVIEW and self.timeline.filter(kind=kind, note=note).exists()
 
     def _follow_up_loss(self, by: str):
         """Paid stays paid, but the merchant is alarmed if what is left does not cover it."""
@@ -689,6 +735,16 @@ class Invoice(Refundable):
             return self.Settlement.EXPIRED
         return self.Settlement.WAITING
 
+    def standing(self, at: datetime) -> Settlement:
+        """The conclusion as people are told it: paid is only what is written down as paid.
+
+        The two differ for a while when the merchant has changed a rule of money.
+        """
+        settlement = self.conclusion(at)
+        if settlement == self.Settlement.PAID and not self.paid_at:
+            return self.Settlement.CONFIRMING
+        return settlement
+
     @property
     def missing(self) -> Decimal:
         """The fiat that has not been seen yet."""
@@ -754,7 +810,7 @@ class Invoice(Refundable):
     def revision(self, at: datetime) -> str:
         """Changes whenever the invoice page has something new to say."""
         payments = "".join(payment.mark for payment in self.transactions.all())
-        settlement = self.conclusion(at)
+        settlement = self.standing(at)
         asks_anew = settlement == self.Settlement.UNDERPAID and at >= self.expires_at
         doubts = (self.review > "") + 2 * self.waits_for_verification + 4 * self.lacks_stock
         open_questions = f"{int(asks_anew)}-{doubts}{self.refund_mark}"

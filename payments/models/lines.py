@@ -45,15 +45,19 @@ class InvoiceLineQuerySet(models.QuerySet):
         each other; the invoice, if it is there already, before them.
         """
         lacking = []
-        for line in self.select_related("product").order_by("product"):
+        for line in self.select_related("product").order_by("product_id"):
             if not line.take():
                 lacking.append(line)
         return lacking
 
+    def too_many(self) -> list:
+        """The lines that ask for more than there is just now."""
+        return list(self.filter(product__stock__lt=F("quantity")).select_related("product"))
+
     def give_back(self) -> list:
         """Puts what was set aside for these lines back on the shelf; returns those lines."""
         given = []
-        for line in self.filter(stock=InvoiceLine.Stock.HELD).order_by("product"):
+        for line in self.filter(stock=InvoiceLine.Stock.HELD).order_by("product_id"):
             Product.objects.filter(pk=line.product_id).update(stock=F("stock") + line.quantity)
             line.mark(InvoiceLine.Stock.RETURNED)
             given.append(line)
@@ -87,6 +91,11 @@ class InvoiceLine(models.Model):
             models.UniqueConstraint(fields=["invoice", "product"], name="one_line_per_product"),
             models.CheckConstraint(
                 condition=models.Q(quantity__gt=0), name="a_line_has_a_quantity"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["product"], name="lines_lacking", condition=models.Q(stock="lacking")
             ),
         ]
 

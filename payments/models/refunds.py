@@ -3,6 +3,7 @@
 The books say how much. A person pays it, from the merchant's own wallet: the shop holds no keys.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -26,6 +27,14 @@ class NothingToRefund(Exception):
 
 class AlreadyRefunded(Exception):
     """The merchant has recorded the payment: the claim is closed."""
+
+
+class BeingSent(AlreadyRefunded):
+    """The merchant sends it just now: nothing about the claim may change meanwhile."""
+
+
+class LookAgain(Exception):
+    """What the merchant was told to send is no longer what the claim and the books say."""
 
 
 class Refundable(models.Model):
@@ -107,18 +116,24 @@ class Refundable(models.Model):
         """The satoshis that have to go back, as far as they are confirmed and not yet sent back.
 
         All of them if the order is cancelled, or if they came and never covered it and the quote
-        is over; of a paid order, what was paid too much. Nothing while the worth of a payment is
-        being found out, and nothing that is too little to be sent.
+        is over; of a paid order, what was paid too much or for goods that are sold out. Nothing
+        while the worth of a payment is being found out, and nothing that is too little to be sent.
         """
         confirmed = self.books.confirmed
         if self.paid_at:
-            owed = min(self.overpaid, confirmed)
+            owed = min(self.overpaid + self._paid_for_nothing(), confirmed)
         elif self.cancelled_at or self._was_never_covered():
             owed = confirmed
         else:
             owed = 0
         rest = owed - self.refunded
         return rest if rest >= settings.SMALLEST_PAYMENT else 0
+
+    def _paid_for_nothing(self) -> int:
+        """The share of the total that was paid for goods which were gone by then, in satoshis."""
+        lacking = sum(line.amount for line in self.lines.all() if line.is_lacking)
+        paid = self.books.confirmed - self.overpaid
+        return int(paid * lacking / self.total)
 
     def _was_never_covered(self) -> bool:
         now = timezone.now()
@@ -148,13 +163,12 @@ class RefundClaimManager(models.Manager):
         """Puts down where the shopper wants the money, or corrects it; one claim per invoice.
 
         An order that was never covered is called off by it, so that what is promised back is not
-        counted as payment. Raises NothingToRefund or AlreadyRefunded.
+        counted as payment. Raises NothingToRefund, BeingSent or AlreadyRefunded.
         """
         with transaction.atomic():
             invoice = type(invoice).objects.locked().get(pk=invoice.pk)
             claim = self.filter(invoice=invoice).first() or RefundClaim(invoice=invoice)
-            if claim.refunded_at:
-                raise AlreadyRefunded
+            claim.refuse_if_sent()
             stands = claim.pk and not claim.is_withdrawn
             if stands and (claim.address, claim.note) == (address, note):
                 return claim
@@ -163,6 +177,7 @@ class RefundClaimManager(models.Manager):
             if not stands:
                 claim.claimed_at = timezone.now()
             amount = invoice.refundable
+            claim.asked = amount or claim.asked
             claim.address, claim.note, claim.withdrawn_at = address, note, None
             claim.save()
             invoice.log(Event.Kind.REFUND_CLAIMED, SHOPPER, claim.in_words(amount))
@@ -174,22 +189,59 @@ class RefundClaimManager(models.Manager):
         return claim
 
     def withdraw(self, invoice):
-        """The shopper would rather pay the rest, or keep it so. Raises AlreadyRefunded.
+        """The shopper would rather pay the rest, or keep it so. Raises BeingSent, AlreadyRefunded.
 
-        The row stays: the merchant may have sent the money a moment ago, and can still record it.
+        The row stays, with what was asked last: the merchant may have sent the money a moment ago
+        without having said so, and can still record it.
         """
         with transaction.atomic():
             invoice = type(invoice).objects.locked().get(pk=invoice.pk)
             claim = self.filter(invoice=invoice, withdrawn_at=None).first()
             if claim is None:
                 return
-            if claim.refunded_at:
-                raise AlreadyRefunded
-            claim.withdrawn_at = timezone.now()
-            claim.save(update_fields=["withdrawn_at", "changed_at"])
+            claim.refuse_if_sent()
+            claim.asked, claim.withdrawn_at = invoice.refundable or claim.asked, timezone.now()
+            claim.save(update_fields=["asked", "withdrawn_at", "changed_at"])
             invoice.log(Event.Kind.REFUND_WITHDRAWN, SHOPPER)
             if invoice.is_called_off_by_shopper:
                 invoice.take_up_again(SHOPPER)
+            transaction.on_commit(lambda: live.announce(invoice))
+
+    def send(self, claim: "RefundClaim", shown: "Shown", by: str):
+        """The merchant is about to send it: from now on the shopper changes nothing about it.
+
+        Nor do they take up again what they called off: otherwise they could withdraw the claim
+        while the money is on its way, and pay no more than the rest. Raises LookAgain,
+        AlreadyRefunded, or BeingSent if somebody at the desk was quicker.
+        """
+        with self._locked(claim) as (invoice, claim):
+            claim.refuse_if_sent()
+            now = Shown(claim.address, invoice.refundable)
+            if claim.is_withdrawn or shown != now or not now.amount:
+                raise LookAgain
+            claim.asked, claim.sending_at = now.amount, timezone.now()
+            claim.save(update_fields=["asked", "sending_at", "changed_at"])
+            if invoice.is_called_off_by_shopper:
+                invoice.cancelled_by = by[:160]
+                invoice.save(update_fields=["cancelled_by"])
+            invoice.log(Event.Kind.REFUND_SENDING, by, claim.in_words(now.amount))
+
+    def keep_back(self, claim: "RefundClaim", by: str):
+        """The merchant has not sent it after all: the shopper may correct or withdraw it again."""
+        with self._locked(claim) as (invoice, claim):
+            if not claim.is_being_sent:
+                return
+            claim.sending_at = None
+            claim.save(update_fields=["sending_at", "changed_at"])
+            invoice.log(Event.Kind.TOUCHED, by, "the refund was not sent after all")
+
+    @contextmanager
+    def _locked(self, claim: "RefundClaim"):
+        """The invoice first, as everywhere, then its claim; open pages hear of it afterwards."""
+        with transaction.atomic():
+            invoices = claim._meta.get_field("invoice").related_model.objects
+            invoice = invoices.locked().get(pk=claim.invoice_id)
+            yield invoice, self.select_for_update().get(pk=claim.pk)
             transaction.on_commit(lambda: live.announce(invoice))
 
     def record(self, claim: "RefundClaim", txid: str, shown: "Shown", by: str):
@@ -198,10 +250,7 @@ class RefundClaimManager(models.Manager):
         `shown` is what the merchant was told to send, and so has sent, whatever the shopper or the
         network have changed meanwhile; a difference is left to a person.
         """
-        with transaction.atomic():
-            invoices = claim._meta.get_field("invoice").related_model.objects
-            invoice = invoices.locked().get(pk=claim.invoice_id)
-            claim = self.select_for_update().get(pk=claim.pk)
+        with self._locked(claim) as (invoice, claim):
             if claim.refunded_at:
                 raise AlreadyRefunded
             odd = claim.is_withdrawn or shown.amount != invoice.refundable
@@ -217,7 +266,6 @@ class RefundClaimManager(models.Manager):
                 reason = "the claim or the payments changed while the refund was sent"
                 type(invoice).objects.call_for_review(invoice, reason, by)
             Mail.objects.about(invoice, Mail.Kind.REFUNDED)
-            transaction.on_commit(lambda: live.announce(invoice))
 
 
 class RefundClaimQuerySet(models.QuerySet):
@@ -233,9 +281,9 @@ class RefundClaimQuerySet(models.QuerySet):
 
 
 class RefundClaim(models.Model):
-    """Where a shopper wants money back; one per invoice, to be corrected until it is paid.
+    """Where a shopper wants money back; one per invoice, to be corrected until it is sent.
 
-    The amount is never typed: until the merchant has sent it, it is the invoice's `refundable`.
+    The amount is never typed: until the merchant sends it, it is the invoice's `refundable`.
     """
 
     invoice = models.OneToOneField("Invoice", on_delete=models.PROTECT, related_name="refund_claim")
@@ -244,6 +292,10 @@ class RefundClaim(models.Model):
     claimed_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(auto_now=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+    asked = models.BigIntegerField(
+        default=0, help_text="Satoshis, as the books had them when it was last changed."
+    )
+    sending_at = models.DateTimeField(null=True, blank=True)
 
     amount = models.BigIntegerField(null=True, blank=True, help_text="Satoshis that were sent.")
     txid = models.CharField("transaction id", max_length=64, blank=True)
@@ -263,7 +315,11 @@ class RefundClaim(models.Model):
                 & ~models.Q(txid="")
                 & ~models.Q(refunded_by=""),
                 name="refunded_wholly_or_not_at_all",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(sending_at__isnull=True) | models.Q(withdrawn_at__isnull=True),
+                name="what_is_being_sent_is_not_withdrawn",
+            ),
         ]
         indexes = [
             models.Index(
@@ -285,9 +341,25 @@ class RefundClaim(models.Model):
         return self.refunded_at is None and not self.is_withdrawn
 
     @property
+    def is_being_sent(self) -> bool:
+        return self.sending_at is not None and self.refunded_at is None
+
+    def refuse_if_sent(self):
+        """For what the shopper may no longer do once the money is on its way."""
+        if self.refunded_at:
+            raise AlreadyRefunded
+        if self.is_being_sent:
+            raise BeingSent
+
+    @property
     def sum(self) -> int:
-        """The satoshis: as they were sent or, before that, as the books have them just now."""
-        return self.invoice.refundable if self.amount is None else self.amount
+        """The satoshis: as they were sent or, before that, as the books have them just now.
+
+        While they are being sent, and after the claim was withdrawn, as they were then.
+        """
+        if self.amount is not None:
+            return self.amount
+        return self.asked if self.is_being_sent or self.is_withdrawn else self.invoice.refundable
 
     @property
     def bitcoin_uri(self) -> str:

@@ -46,6 +46,7 @@ class Event(models.Model):
         CANCELLED = "cancelled", "Cancelled"
         REFUND_CLAIMED = "claimed", "Refund claimed"
         REFUND_WITHDRAWN = "withdrawn", "Refund claim withdrawn"
+        REFUND_SENDING = "sending", "Refund being sent"
         REFUNDED = "refunded", "Refunded"
         MAILED = "mailed", "Mailed"
         DOWNLOADED = "downloaded", "Downloaded"

@@ -4,6 +4,7 @@ The only file that knows Blockonomics' words. `Client` speaks HTTP and knows not
 `Blockonomics` translates between the client and the shop.
 """
 
+import hashlib
 import logging
 import re
 import time
@@ -69,7 +70,8 @@ ADVICE = {
 DISTRUST = _(
     "The bitcoin payment service gave us an address that we do not trust, so it is not shown."
 )
-SPARE_ADDRESSES = [f"blockonomics-spare-address-{place}" for place in range(20)]
+SPARE_PLACES = 20
+SPARE_SECONDS = 24 * 3_600
 STATUS_WORDS = {"unconfirmed": 0, "partially confirmed": 1, "confirmed": 2}
 # What a wallet has unless its owner sets another.
 GAP_LIMIT = 20
@@ -477,11 +479,20 @@ class Blockonomics:
 
     def take_back(self, reference: str):
         """Into the first free place; should there be none, the wallet can bear the gap."""
-        any(cache.add(place, reference, None) for place in SPARE_ADDRESSES)
+        any(cache.add(place, reference, SPARE_SECONDS) for place in self._spare_places())
+
+    def _spare_places(self) -> list[str]:
+        """Where they are kept: elsewhere for another account or wallet, whose owner may differ."""
+        account = [
+            *[self.client.base_url, self.client.api_key, self.client.xpub],
+            *[settings.BITCOIN_NETWORK, settings.BLOCKONOMICS_TEST_MODE],
+        ]
+        mark = hashlib.sha256(repr(account).encode()).hexdigest()[:16]
+        return [f"blockonomics-spare-{mark}-{place}" for place in range(SPARE_PLACES)]
 
     def _spare_address(self) -> str | None:
         """An address that nobody was shown: nobody paid a price for it. Each is given once."""
-        for place, address in cache.get_many(SPARE_ADDRESSES).items():
+        for place, address in cache.get_many(self._spare_places()).items():
             if cache.delete(place):
                 return address
         return None

@@ -1,6 +1,6 @@
 from .browsing import basket, change_basket, product, shelf
 from .buying import create_payment
-from .crawlers import robots, sitemap
+from .crawlers import robots, sitemap, sitemap_section
 from .doors import callback, favicon, healthz
 from .finding import find, invoice_email, purchases
 from .invoices import download, invoice, invoice_status, quote
@@ -27,4 +27,5 @@ __all__ = [
     "robots",
     "shelf",
     "sitemap",
+    "sitemap_section",
 ]

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from payments import paging, providers, search
@@ -53,6 +54,7 @@ def product(request, slug):
     )
 
 
+@never_cache
 @require_safe
 def basket(request):
     lines = Basket(request.session).lines()

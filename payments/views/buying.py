@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from payments import database, providers
 from payments.basket import Basket
 from payments.forms import OptionalEmailForm
-from payments.limits import limited
+from payments.limits import limited, refused
 from payments.models import Invoice, Line, Mail, Product
 
 from .crowds import too_many_open
@@ -70,6 +70,8 @@ def create_payment(request, pk=None):
         return ask_again(request, "payments:basket" if pk is None else lines[0].product)
     request.session.pop("email_typed", None)
     email = form.cleaned_data["email"]
+    if email and (page := refused("e-mails", request)):
+        return page
     visitor = visitor_of(request)
     provider = providers.get("blockonomics")
     with one_at_a_time(visitor):
@@ -81,4 +83,6 @@ def create_payment(request, pk=None):
             invoice = Invoice.objects.create_for(lines, provider, visitor, email, language)
         else:
             Mail.objects.subscribe(invoice, email)
+    if pk is None:
+        Basket(request.session).note_order(invoice)
     return redirect(invoice)

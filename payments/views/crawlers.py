@@ -4,23 +4,29 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sitemaps import Sitemap
+from django.contrib.sitemaps.views import SitemapIndexItem, x_robots_tag
 from django.contrib.sitemaps.views import sitemap as list_pages
 from django.http import HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.cache import cache_page
 from django.views.decorators.http import require_safe
 
 from payments.models import Category, Product
 
-# What is one visitor's own, or the merchant's.
-PRIVATE = ["/payments/", "/basket/", "/admin/", "/sandbox/"]
+# What is one visitor's own, or the merchant's. Invoices are not among it: they say `noindex`, which
+# only who may fetch a page can read.
+PRIVATE = ["/payments/create/", "/payments/callback/", "/basket/", "/admin/", "/sandbox/"]
+
+SITEMAP_SECONDS = 300
 
 
 class OurSitemap(Sitemap):
     """At the address that the merchant gave the shop, whatever a visitor's request says."""
 
     protocol = urlsplit(settings.SITE_URL).scheme
-    # As many as one file may list.
-    limit = 50_000
+    # A file may list 50,000, which would take long to make.
+    limit = 5_000
 
     def get_domain(self, site=None):
         return urlsplit(settings.SITE_URL).netloc
@@ -41,17 +47,37 @@ class CategorySitemap(OurSitemap):
 
 class ProductSitemap(OurSitemap):
     def items(self):
-        return Product.objects.on_sale().only("slug", "updated_at")
+        return Product.objects.on_sale().only("slug", "updated_at").order_by("pk")
 
     def lastmod(self, product):
         return product.updated_at
 
 
+SECTIONS = {"shelf": ShelfSitemap, "categories": CategorySitemap, "products": ProductSitemap}
+
+
+# These name no visitor and set no cookie, so that one answer is good for all.
 @require_safe
+@cache_page(SITEMAP_SECONDS)
+@x_robots_tag
 def sitemap(request):
-    """Each page that may be found, at most 50,000 products to a file (`?p=2` is the next)."""
-    kinds = {"shelf": ShelfSitemap, "categories": CategorySitemap, "products": ProductSitemap}
-    return list_pages(request, kinds)
+    """The list of the lists: a file for each section, and for every 5,000 of its pages one more.
+
+    Django's own view would name the host that the visitor asked for.
+    """
+    files = []
+    for name, section in SECTIONS.items():
+        url = settings.SITE_URL + reverse("payments:sitemap_section", args=[name])
+        pages = section().paginator.page_range
+        files += [SitemapIndexItem(url if page == 1 else f"{url}?p={page}") for page in pages]
+    return render(request, "sitemap_index.xml", {"sitemaps": files}, content_type="application/xml")
+
+
+@require_safe
+@cache_page(SITEMAP_SECONDS)
+def sitemap_section(request, section):
+    """The pages of one section that may be found, 5,000 to a file (`?p=2` is the next)."""
+    return list_pages(request, SECTIONS, section=section)
 
 
 @require_safe

@@ -47,7 +47,7 @@ def find(request):
 def purchases(request):
     now = timezone.now()
     found = Purchases(request.session).invoices()
-    rows = [(invoice, IN_WORDS[invoice.conclusion(now)]) for invoice in found]
+    rows = [(invoice, IN_WORDS[invoice.standing(now)]) for invoice in found]
     response = render(request, "payments/purchases.html", {"rows": rows})
     response["X-Robots-Tag"] = "noindex"
     return response

@@ -51,7 +51,7 @@ def state_of(invoice, settlement) -> str:
 def invoice(request, key):
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
-    settlement = found.conclusion(now)
+    settlement = found.standing(now)
     if settlement in (found.Settlement.CONFIRMING, found.Settlement.PAID):
         Basket(request.session).take_out(found)
     Purchases(request.session).note(found)
@@ -67,6 +67,8 @@ def invoice(request, key):
             "icon": ICONS[state],
             "revision": found.revision(now),
             "steps": found.steps(),
+            # Before a person has looked, nobody is asked for more.
+            "is_looked_into": bool(found.review or found.lacks_stock),
             "has_dropped": any(row.dropped_at for row in found.transactions.all()),
             "seconds_left": max(0, ceil((found.expires_at - now).total_seconds())),
             "qr_code": qr.of_payment(found.reference, found.outstanding),
@@ -95,7 +97,7 @@ def invoice_status(request, key):
         {
             "order": found.order,
             "status": found.status,
-            "settlement": found.conclusion(now),
+            "settlement": found.standing(now),
             "due": found.due,
             "outstanding": found.outstanding,
             "received": books.received,

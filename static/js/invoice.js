@@ -9,14 +9,19 @@ const find = (name) => page.querySelector(`[data-${name}]`);
 const SECOND = 1000;
 const POLL_WITH_SOCKET = 20 * SECOND;
 const POLL_WITHOUT_SOCKET = 10 * SECOND;
+const POLL_WHEN_HIDDEN = 60 * SECOND;
 const LONGEST_BACK_OFF = 30 * SECOND;
 // A hint from the network may come before the server knows: it is asked again after these.
 const ASK_AFTER_HINT = [0, 1, 2, 4, 8, 16].map((seconds) => seconds * SECOND);
 
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
+let lookedAt = performance.now();
+let isLeaving = false;
+
 /** Asks the server; if it has news, the page is loaded anew, once for each news. */
 async function look() {
+  lookedAt = performance.now();
   let answer;
   try {
     const response = await fetch(statusUrl, { cache: "no-store" });
@@ -26,10 +31,14 @@ async function look() {
     return false; // offline, or the server restarts: the next look will do
   }
   if (answer.revision === revision) return false;
+  // Two answers on their way must not mark the later news as shown by the page of the earlier.
+  if (isLeaving) return true;
   if (sessionStorage.getItem(statusUrl) === answer.revision) return false;
   sessionStorage.setItem(statusUrl, answer.revision);
   const typed = page.querySelector("input[name=email]")?.value;
   sessionStorage.setItem("news", JSON.stringify([statusUrl, settlement, scrollY, typed]));
+  isLeaving = true;
+  setTimeout(() => (isLeaving = false), LONGEST_BACK_OFF); // should somebody have stopped it
   // Not reload(): browsers blend one page into the next only when it is replaced.
   location.replace(location.pathname);
   return true;
@@ -116,11 +125,13 @@ function hear(message) {
   if (Number.isInteger(payment?.status) && payment.status > networkStatus) lookUntilNews();
 }
 
-function keepAsking() {
+/** A hidden tab asks seldom, and not at all while nudges come: its title, icon and notification tell. */
+function keepAsking(nudges) {
   setTimeout(
     async () => {
-      if (!document.hidden) await look();
-      keepAsking();
+      const rests = openSockets.has(nudges) || performance.now() - lookedAt < POLL_WHEN_HIDDEN;
+      if (!document.hidden || !rests) await look();
+      keepAsking(nudges);
     },
     openSockets.size ? POLL_WITH_SOCKET : POLL_WITHOUT_SOCKET,
   );
@@ -168,7 +179,7 @@ if (nudgePath) {
   const nudges = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${nudgePath}`;
   listen(nudges, look, look); // at first, for what happened while nobody listened
   if (socketUrl) listen(socketUrl, hear);
-  keepAsking();
+  keepAsking(nudges);
 
   // A sleeping tab wakes, the network is back, the page comes out of the back-forward cache.
   document.addEventListener("visibilitychange", () => document.hidden || look());

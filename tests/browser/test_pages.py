@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.template.loader import render_to_string
 from playwright.sync_api import expect
 
 from .eyes import assert_fine, assert_fits_on_the_smallest_phone
@@ -72,6 +73,47 @@ def test_nonsense_from_a_form_is_told_in_the_shops_dress(visit, shop):
     )
     expect(page.get_by_role("heading", name="That could not be understood")).to_be_visible()
     assert_fine(page, "not-understood")
+
+
+def test_who_comes_too_late_reads_so(visit, shop):
+    stock = f"UPDATE payments_product SET stock = {shop.mark} WHERE slug = 'dunes-at-last-light'"
+    page = visit(390)
+    page.goto("/products/dunes-at-last-light/")
+    shop.execute(stock, 0)
+    try:
+        page.get_by_role("button", name="Buy with Bitcoin").click()
+        expect(page.get_by_role("heading", name="Somebody was quicker")).to_be_visible()
+        assert_fine(page, "sold-out")
+
+        page.goto("/products/dunes-at-last-light/")
+        expect(page.get_by_role("button", name="Buy with Bitcoin")).to_have_count(0)
+        assert_fine(page, "product-sold-out")
+    finally:
+        shop.execute(stock, None)
+
+
+def test_a_form_without_its_token_is_refused_in_the_shops_dress(visit):
+    page = visit(390)
+    page.goto("/products/moonlit-lake/")
+    page.evaluate(
+        "() => { const form = document.querySelector('form[action^=\"/payments/create/\"]');"
+        " form.querySelector('[name=csrfmiddlewaretoken]').remove(); form.requestSubmit(); }"
+    )
+    page.wait_for_url("**/payments/create/*/")
+    assert_fine(page, "refused")
+
+
+@pytest.mark.parametrize("name", ["429", "500", "503"])
+def test_what_seldom_happens_is_told_in_the_shops_dress(visit, name):
+    """The page itself, in place of an answer that would be hard to come by."""
+    page = visit(390)
+    words = render_to_string(f"{name}.html", {"minutes": 3, "SHOP_NAME": "Himalaya Prints"})
+    page.route("**/seldom/", lambda route: route.fulfill(body=words, content_type="text/html"))
+    page.goto("/seldom/")
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert_fine(page, f"trouble-{name}")
+    assert_fits_on_the_smallest_phone(page, f"trouble-{name}")
 
 
 class Keyboard:

@@ -84,6 +84,13 @@ class Made:
         self.seen()
         self.shop.alter(self.path, "review = 'it was reported with different amounts'")
 
+    def verifying(self):
+        faults = dict.fromkeys(("balance", "searchhistory", "tx_detail"), "503")
+        self.shop.control("settings", faults=faults)
+        self.shop.alter(self.path, "total = 100 * total, rate = 100 * rate")
+        self.pay()
+        self.until(blocks=2, status=2)
+
     def sold_out(self):
         self.seen()
         self.shop.alter(self.path, "stock = 'lacking'", "payments_invoiceline")
@@ -108,6 +115,7 @@ STATES = {
     "valuing": ("Payment seen", "what it is worth just now is being found out"),
     "double_spent": ("Pay ", "gone from the network"),
     "review": ("Payment seen", "A person in the shop is looking"),
+    "verifying": ("Your payment is being confirmed", "we ask the network once more"),
     "sold_out": ("Payment seen", "was sold out when your payment came in"),
     "cancelled": ("This order is cancelled", "nothing will be delivered"),
 }

@@ -22,7 +22,7 @@ from ..live import PATIENCE_SECONDS, ROOT, own_database, wait_until
 
 # A command may have thousands of rows to go through.
 COMMAND_SECONDS = 5 * PATIENCE_SECONDS
-UNSENT = "SELECT count(*) FROM payments_mail WHERE sent_at IS NULL"
+UNSENT = "SELECT count(*) FROM payments_mail WHERE sent_at IS NULL AND overtaken_at IS NULL"
 NO_ANSWER = 0
 
 

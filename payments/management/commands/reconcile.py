@@ -54,9 +54,14 @@ class Command(BaseCommand):
                 if loop:
                     self.go_on(provider)
                 self.pass_through(provider)
-                Callback.objects.prune()
+                self.tidy_up()
         except Ended:
             self.stdout.write("The reconciliation has ended.")
+
+    def tidy_up(self):
+        """What needs no answer from anybody."""
+        Invoice.objects.catch_up(by="reconcile")
+        Callback.objects.prune()
 
     def go_on(self, provider):
         """Round after round; in trouble with ever longer rests between them."""
@@ -64,7 +69,7 @@ class Command(BaseCommand):
         while True:
             try:
                 good = self.pass_through(provider)
-                Callback.objects.prune()
+                self.tidy_up()
             except Ended:
                 raise
             except Exception:

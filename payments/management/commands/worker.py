@@ -3,6 +3,7 @@ import os
 import signal
 import time
 from datetime import timedelta
+from importlib import import_module
 from traceback import format_exception
 
 from django.conf import settings
@@ -149,11 +150,15 @@ class Worker:
         return bool(mine.update(**how))
 
     def clean_up(self):
-        """Forgets what was done longer ago than callbacks are kept; what failed stays."""
+        """Forgets what was done longer ago than callbacks are kept; what failed stays.
+
+        Sessions that are over are forgotten as well: baskets, purchases, logins.
+        """
         limit = timezone.now() - timedelta(days=settings.CALLBACK_RETENTION_DAYS)
         done = DBTaskResult.objects.successful().filter(finished_at__lt=limit).order_by()
         while pks := list(done.values_list("pk", flat=True)[:ROWS_AT_A_TIME]):
             DBTaskResult.objects.filter(pk__in=pks).delete()
+        import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
 
 
 def try_again(chosen) -> int:
