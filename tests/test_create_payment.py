@@ -143,6 +143,17 @@ def test_an_underpaid_invoice_is_shown_again(buy, product, call_back):
     assert buy(product)["Location"] == first
 
 
+def test_who_knows_a_shoppers_cookie_is_not_led_to_their_order(client, product, service):
+    first = client.post(f"/payments/create/{product.pk}/")
+    stranger = Client()
+    stranger.cookies["csrftoken"] = client.cookies["csrftoken"].value
+    cache.clear()  # a moment later
+
+    second = stranger.post(f"/payments/create/{product.pk}/")
+
+    assert second["Location"] != first["Location"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_double_click_of_a_first_time_visitor_makes_one_invoice(product, service):
     browser = Client(enforce_csrf_checks=True)

@@ -41,13 +41,17 @@ def one_at_a_time(visitor: str):
 
 
 def visitor_of(request) -> str:
-    """The same for all that one browser does, also for two first clicks at once.
+    """The same for all that one browser does, and nobody else's guess: its orders go by it.
 
-    It is drawn from the form's CSRF cookie, as before the first purchase there is no session yet.
+    Two first clicks at once come without a session yet. They have the form's CSRF cookie in common,
+    by which the second one finds, for a moment, what the first one was called.
     """
-    get_token(request)  # makes one, should there be none yet
-    drawn = salted_hmac("payments.visitor", request.META["CSRF_COOKIE"], algorithm="sha256")
-    return request.session.setdefault("visitor", drawn.hexdigest()[:32])
+    if "visitor" not in request.session:
+        get_token(request)  # makes one, should there be none yet
+        drawn = salted_hmac("payments.visitor", request.META["CSRF_COOKIE"], algorithm="sha256")
+        name = f"visitor-{drawn.hexdigest()}"
+        request.session["visitor"] = cache.get_or_set(name, secrets.token_hex(16), TURN_SECONDS)
+    return request.session["visitor"]
 
 
 @require_POST
