@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 
+import hypothesis
 import pytest
 import responses
 from django.conf import settings
@@ -21,6 +22,10 @@ from payments.goods import GoodsStorage
 from payments.models import Invoice, Line, Picture, Product
 from payments.providers.base import Sighting
 from payments.providers.blockonomics import Blockonomics, asking_for_a_rate
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("shop", deadline=None)
+hypothesis.settings.load_profile("shop")
 
 SERVICE = "http://127.0.0.1:8000/sandbox"
 RATE = Decimal("100000")
