@@ -297,8 +297,12 @@ class InvoiceManager(models.Manager.from_queryset(InvoiceQuerySet)):
 
         None if there is no need of it, or if it cannot be had: money is recorded all the same.
         """
-        invoice = self.filter(**whose(provider, sighting)).first()
-        if invoice is None or invoice.promised_rate(heard_at) is not None:
+        found = self.filter(**whose(provider, sighting))
+        quotes = found.values_list("quoted_at", "expires_at")[:1]
+        if all(begin <= heard_at < end + settings.QUOTE_GRACE for begin, end in quotes):
+            return None  # the usual case, at the least cost
+        invoice = found.get()
+        if invoice.promised_rate(heard_at) is not None:
             return None
         if invoice.transactions.filter(txid=sighting.txid, rate__isnull=False).exists():
             return None
