@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import responses
 from django.conf import settings
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import connection
@@ -217,6 +218,29 @@ def vanish(invoice, provider, settings):
             Invoice.objects.compare(provider, invoice, [], by="reconcile")
 
     return vanish
+
+
+@pytest.fixture
+def clerk(client):
+    """One of the staff, who may do no more than the named permissions say."""
+
+    def hire(*codenames):
+        user = User.objects.create_user("clerk", password="clerk", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return client
+
+    return hire
+
+
+@pytest.fixture
+def shelf(client):
+    def look(**query):
+        response = client.get("/", query)
+        assert response.status_code == 200
+        return response
+
+    return look
 
 
 @pytest.fixture

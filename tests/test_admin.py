@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -48,19 +48,6 @@ def found(desk):
         return set(re.findall(r'class="field-order"><a [^>]*>(.*?)</a>', desk(INVOICES, **query)))
 
     return orders
-
-
-@pytest.fixture
-def clerk(client):
-    """One of the staff, who may do no more than the named permissions say."""
-
-    def hire(*codenames):
-        user = User.objects.create_user("clerk", password="clerk", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client.force_login(user)
-        return client
-
-    return hire
 
 
 # Products

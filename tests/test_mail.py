@@ -29,27 +29,6 @@ def invoice(make_invoice):
     return make_invoice(quantity=2, email=SHOPPER)
 
 
-@pytest.fixture
-def hear(invoice, provider):
-    def hear(number=1, amount=None, status=2, by="callback"):
-        sighting = Sighting(invoice.reference, txid(number), amount or invoice.due, status)
-        Invoice.objects.record(provider, sighting, by)
-
-    return hear
-
-
-@pytest.fixture
-def vanish(invoice, provider, settings):
-    """The network forgets all payments for good."""
-    settings.DROP_AFTER = timedelta(0)
-
-    def vanish():
-        for _ in range(2):
-            Invoice.objects.compare(provider, invoice, [], by="reconcile")
-
-    return vanish
-
-
 def sent():
     call_command("worker", "--once")
     return {(message.to[0], message.subject): message for message in mail.outbox}

@@ -140,3 +140,14 @@ def test_a_new_quote_values_what_came_when_there_was_no_rate(ask, invoice, call_
 
     assert after.transactions.get().rate == RATE
     assert after.due == 7_500
+
+
+def test_while_a_person_looks_at_the_money_nobody_is_asked_for_more(ask, invoice, call_back, price):
+    call_back(invoice, value=2_500)
+    call_back(invoice, value=2_600)  # the same payment with another amount
+    price(50_000)
+
+    after = ask(minutes=16)[1]
+
+    assert after.review
+    assert (after.rate, after.expires_at) == (RATE, invoice.expires_at)

@@ -4,7 +4,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.core import signing
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -63,19 +62,6 @@ def cancel(admin_client):
         )
 
     return cancel
-
-
-@pytest.fixture
-def clerk(client):
-    """One of the staff, who may do no more than the named permissions say."""
-
-    def hire(*codenames):
-        user = User.objects.create_user("clerk", password="clerk", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client.force_login(user)
-        return client
-
-    return hire
 
 
 # What the merchant sees

@@ -12,17 +12,6 @@ from payments.paging import PRODUCTS_PER_PAGE
 
 from .test_shelf import titles
 
-
-@pytest.fixture
-def shelf(client):
-    def look(**query):
-        response = client.get("/", query)
-        assert response.status_code == 200
-        return response
-
-    return look
-
-
 postgresql = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="PostgreSQL's full text search"
 )

@@ -25,16 +25,6 @@ def titles(response) -> list[str]:
     return [unescape(title) for title in re.findall(r'class="card-title">(.*?)</span>', page)]
 
 
-@pytest.fixture
-def shelf(client):
-    def look(**query):
-        response = client.get("/", query)
-        assert response.status_code == 200
-        return response
-
-    return look
-
-
 def test_an_empty_shelf_says_so(shelf, db):
     assert "The shelf is still empty." in shelf().content.decode()
 

@@ -451,8 +451,17 @@ class Invoice(Refundable):
         return quote.rate if moment < quote.expires_at + settings.QUOTE_GRACE else None
 
     def may_requote(self, at: datetime) -> bool:
-        """A quote stands until it is over, or until too little came in."""
-        return self.conclusion(at) in (self.Settlement.EXPIRED, self.Settlement.UNDERPAID)
+        """A quote stands until it is over, or until too little came in.
+
+        While a person has to look at money that came, nobody is asked for more.
+        """
+        settlement = self.conclusion(at)
+        is_short = settlement == self.Settlement.UNDERPAID and not self.is_looked_into
+        return is_short or settlement == self.Settlement.EXPIRED
+
+    @property
+    def is_looked_into(self) -> bool:
+        return bool(self.review or self.lacks_stock)
 
     def requote(self, provider: Provider) -> bool:
         """A new quote for what is still missing, on the same address; False if the old one stands.

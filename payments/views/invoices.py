@@ -67,8 +67,6 @@ def invoice(request, key):
             "icon": ICONS[state],
             "revision": found.revision(now),
             "steps": found.steps(),
-            # Before a person has looked, nobody is asked for more.
-            "is_looked_into": bool(found.review or found.lacks_stock),
             "has_dropped": any(row.dropped_at for row in found.transactions.all()),
             "seconds_left": max(0, ceil((found.expires_at - now).total_seconds())),
             "qr_code": qr.of_payment(found.reference, found.outstanding),

@@ -45,6 +45,14 @@ def assert_fine(page, name):
     assert overflow(page) <= 0, name
 
 
+def assert_plain_to_everybody(page, name):
+    """On a phone and on a desk, by day and by night, on the smallest phone, with large letters."""
+    for width, height in ((390, 844), (1280, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert_fine(page, name)
+    assert_fits_on_the_smallest_phone(page, name)
+
+
 def assert_fits_on_the_smallest_phone(page, name):
     """At 320 pixels, from left to right and from right to left; and with letters twice as large."""
     page.set_viewport_size({"width": 320, "height": 640})
