@@ -26,7 +26,7 @@ demo: $(BIN)/.ready ## the whole shop with the sandbox on http://127.0.0.1:8000 
 sandbox: $(BIN)/.ready ## the stand-in for Blockonomics alone, on http://127.0.0.1:8100 (PORT=…)
 	@exec $(BIN)/python -m sandbox --port $(if $(filter file,$(origin PORT)),8100,$(PORT))
 
-# TESTS= chooses some of them: make test TESTS=tests/test_stock.py
+# TESTS= chooses some of them: make test TESTS=tests/payments/test_stock.py
 test: test-sqlite test-servers ## every test, on SQLite and again on PostgreSQL with Redis
 
 test-sqlite: $(BIN)/.ready-dev
@@ -42,9 +42,10 @@ test-quick: $(BIN)/.ready-dev ## without what takes its time: kills, outages, fu
 
 soak: $(BIN)/.ready-dev ## hours of 1,000 kills, 2,000 lives, 100,000 callbacks (SOAK_MINUTES=… for each test)
 	env -u DATABASE_URL -u REDIS_URL SOAK=1 $(BIN)/python -m pytest -n 2 --timeout 36000 \
-		tests/crash tests/test_lifecycle.py tests/test_fuzz.py tests/test_crowds.py
+		tests/resilience/test_kill.py tests/resilience/test_lifecycle.py \
+		tests/resilience/test_fuzz.py tests/resilience/test_crowds.py
 	SOAK=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -n 2 --timeout 36000 \
-		tests/crash tests/test_lifecycle.py
+		tests/resilience/test_kill.py tests/resilience/test_lifecycle.py
 
 bench: $(BIN)/.ready ## the benchmarks, ours beside the naive way, as ratios
 	@$(BIN)/python -m benchmarks.callback

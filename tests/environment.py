@@ -21,7 +21,7 @@ os.environ.update(
     SANDBOX="true",
     SANDBOX_BLOCK_SECONDS="0",
     LOG_LEVEL="WARNING",
-    # Crowds come from one address here; tests/test_limits.py sets the limits that it needs.
+    # Crowds come from one address here; test_rate_limits.py sets the limits that it needs.
     **dict.fromkeys(
         [
             *["LIMIT_PURCHASES", "LIMIT_PURCHASES_PER_VISITOR", "LIMIT_QUOTES", "LIMIT_LOOK_UPS"],
