@@ -14,7 +14,7 @@ PRODUCTION := ENV_FILE=.env.example DATA_DIR=var/check DEBUG=false SANDBOX=false
 	BLOCKONOMICS_API_KEY=for-the-check-only BLOCKONOMICS_CALLBACK_SECRET=for-the-check-only \
 	SECRET_KEY=for-the-check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
 
-.PHONY: help demo sandbox words test test-sqlite test-servers test-quick soak bench lighthouse lint format clean
+.PHONY: help demo sandbox translations test test-sqlite test-servers test-quick soak bench lighthouse lint format clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,12 +50,12 @@ soak: $(BIN)/.ready-dev ## hours of 1,000 kills, 2,000 lives, 100,000 callbacks 
 bench: $(BIN)/.ready ## the benchmarks, ours beside the naive way, as ratios
 	@$(BIN)/python -m benchmarks.callback
 
-lighthouse: $(BIN)/.ready-dev var/lighthouse/.ready ## Lighthouse on shelf, product and invoice, in production settings
+lighthouse: $(BIN)/.ready-dev var/lighthouse/.ready ## Lighthouse on catalogue, product and invoice, in production settings
 	@$(BIN)/python -m tests.browser.chromium
 	@$(BIN)/python -m benchmarks.lighthouse
 
-words: $(BIN)/.ready-dev ## bring the translations in locale/ up to date with code and templates
-	@$(BIN)/python -m shop.words
+translations: $(BIN)/.ready-dev ## bring the translations in locale/ up to date with code and templates
+	@$(BIN)/python -m shop.translations
 
 lint: $(BIN)/.ready-dev ## formats, rules, migrations, production settings
 	$(BIN)/ruff format --check .

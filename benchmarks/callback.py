@@ -25,24 +25,24 @@ SECONDS = 5
 GOAL = 5
 
 
-def naive(database, invoices, chance):
-    """Callbacks about invoices at random, for ever."""
+def naive(database, attempts, chance):
+    """Callbacks about payment attempts at random, for ever."""
     while True:
-        invoice, status = chance.choice(invoices), chance.randrange(3)
-        addr_and_status = {"addr": invoice.reference, "status": status}
+        attempt, status = chance.choice(attempts), chance.randrange(3)
+        addr_and_status = {"addr": attempt.reference, "status": status}
         yield f"/naive/{database}/callback?{urlencode(addr_and_status)}"
 
 
-def ours(invoices, chance):
+def ours(attempts, chance):
     """The same with all that our door asks for; each transaction is reported again and again."""
     while True:
-        invoice, part = chance.choice(invoices), chance.randrange(8)
+        attempt, part = chance.choice(attempts), chance.randrange(8)
         query = {
             "secret": shop.SECRET,
-            "addr": invoice.reference,
+            "addr": attempt.reference,
             "status": chance.randrange(3),
             "value": shop.DUE // 4,
-            "txid": f"{invoice.pk:032x}{part:032x}",
+            "txid": f"{attempt.pk:032x}{part:032x}",
         }
         yield f"/payments/callback/blockonomics?{urlencode(query)}"
 
@@ -57,11 +57,11 @@ def measure(folder: Path) -> dict[str, list[Outcome]]:
     for database in ("default", "plain"):
         call_command("migrate", database=database, verbosity=0)
     chance = random.Random(32)  # noqa: S311
-    invoices = shop.open_invoices(2 * INVOICES)
+    attempts = shop.open_attempts(2 * INVOICES)
     contest = {
-        "naive": naive("plain", shop.open_invoices(INVOICES, database="plain"), chance),
-        "our SQLite": naive("default", invoices[:INVOICES], chance),
-        "ours": ours(invoices[INVOICES:], chance),
+        "naive": naive("plain", shop.open_attempts(INVOICES, database="plain"), chance),
+        "our SQLite": naive("default", attempts[:INVOICES], chance),
+        "ours": ours(attempts[INVOICES:], chance),
     }
     outcomes = {name: [] for name in contest}
     with shop.server(environment, folder / "log.txt") as port:

@@ -1,7 +1,7 @@
 """Lighthouse looks at the shop as it is in production: python -m benchmarks.lighthouse
 
-The server runs with DEBUG and SANDBOX off on a full shelf, and a sandbox in a process of its own
-stands in for Blockonomics, so that nothing leaves the machine. Standard mobile throttling. For
+The server runs with DEBUG and SANDBOX off on a full catalogue, and a sandbox in a process of its
+own stands in for Blockonomics, so that nothing leaves the machine. Standard mobile throttling. For
 performance the median of the runs counts, for all else the worst. Ends with 1 if a goal is missed.
 """
 
@@ -28,7 +28,7 @@ RUNS = 5
 RUN_SECONDS = 180
 TRIES = 3
 API_KEY = "for-lighthouse-only"
-GOODS_ON_THE_SHELF = 12
+GOODS_IN_THE_CATALOGUE = 12
 
 GOALS = {"performance": 98, "accessibility": 100, "best-practices": 100, "seo": 100}
 # No search engine may list an invoice: what Lighthouse calls a fault there is meant so.
@@ -115,7 +115,7 @@ def sandbox(folder: Path, callback_url: str):
         process.wait(30)
 
 
-def stock_the_shelf():
+def stock_the_catalogue():
     """The demo's goods, and a second print of each, which shows its other picture first."""
     from demo.goods import GOODS
     from demo.management.commands.demo import Command
@@ -129,7 +129,7 @@ def stock_the_shelf():
         )
         for good in GOODS
     ]
-    Command().stock_the_shelf((*GOODS, *prints)[:GOODS_ON_THE_SHELF])
+    Command().stock_the_catalogue((*GOODS, *prints)[:GOODS_IN_THE_CATALOGUE])
 
 
 def buy(site: str, product) -> str:
@@ -185,13 +185,13 @@ def measure(folder: Path) -> dict[str, list[Run]]:
         django.setup()
         call_command("migrate", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
-        stock_the_shelf()
+        stock_the_catalogue()
         from payments.models import Product
 
         product = Product.objects.on_sale().first()
         with shop.server(dict(os.environ), folder / "log.txt", port):
             pages = {
-                "shelf": f"{site}/",
+                "catalogue": f"{site}/",
                 "product": site + product.get_absolute_url(),
                 "invoice": buy(site, product),
             }
@@ -254,7 +254,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         runs = measure(Path(folder))
     loads.append(os.getloadavg()[0])
-    version = runs["shelf"][0].report["lighthouseVersion"]
+    version = runs["catalogue"][0].report["lighthouseVersion"]
     print(f"Lighthouse {version}, {RUNS} runs, production settings, mobile, throttled\n")
     print_scores(runs)
     print_metrics(runs)

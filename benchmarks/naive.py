@@ -1,11 +1,12 @@
 from django.http import HttpResponse
+from django.utils import timezone
 
-from payments.models import Invoice
+from payments.models import PaymentAttempt
 
 
 def callback(request, database):
     """The callback as tutorials have it: get, set, save. No secret, no inbox, no lock, no books."""
-    invoice = Invoice.objects.using(database).get(reference=request.GET["addr"])
-    invoice.status = int(request.GET["status"])
-    invoice.save()
+    attempt = PaymentAttempt.objects.using(database).get(reference=request.GET["addr"])
+    attempt.checked_at = timezone.now()
+    attempt.save()
     return HttpResponse("ok")

@@ -81,33 +81,45 @@ def wait_for_port(port: int):
     raise TimeoutError(f"Nothing listens on port {port}.")
 
 
-def open_invoices(count: int, first: int = 0, database: str = "default", **fields) -> list:
-    """So many invoices over 10 USD, which is 10,000 satoshis each, written directly.
+def open_invoices(count: int, first: int = 0, **fields) -> list:
+    """So many invoices as `open_attempts` makes them."""
+    return [attempt.invoice for attempt in open_attempts(count, first, **fields)]
 
-    Their addresses are those of one key of the test network, from the index `first` on.
+
+def open_attempts(count: int, first: int = 0, database: str = "default", **fields) -> list:
+    """Payment attempts of so many invoices over 10 USD, which is 10,000 satoshis, made directly.
+
+    Their addresses are those of one key of the test network, from the index `first` on; `fields`
+    are facts of the attempts or, where an attempt has none such, of the invoices.
     """
     from django.utils import timezone
     from embit import bip32, script
     from embit.networks import NETWORKS
 
-    from payments.models import Invoice
+    from payments.models import Invoice, PaymentAttempt
 
     key = bip32.HDKey.from_seed(b"0123456789abcdef").derive("m/84h/1h/0h/0").to_public()
     now = timezone.now()
     facts = {
         "provider": "blockonomics",
-        "asset": "BTC",
-        "currency": "USD",
-        "total": 10,
+        "asset_code": "BTC",
+        "asset_decimals": 8,
         "rate": RATE,
         "due": DUE,
         "quoted_at": now,
         "expires_at": now + timedelta(days=1),
-        **fields,
     }
-    return Invoice.objects.using(database).bulk_create(
-        Invoice(
-            **{"reference": script.p2wpkh(key.child(number)).address(NETWORKS["test"]), **facts}
+    known = {field.name for field in PaymentAttempt._meta.get_fields()}
+    facts |= {name: value for name, value in fields.items() if name in known}
+    others = {name: value for name, value in fields.items() if name not in known}
+    invoices = Invoice.objects.using(database).bulk_create(
+        Invoice(currency="USD", total=10, **others) for _ in range(count)
+    )
+    return PaymentAttempt.objects.using(database).bulk_create(
+        PaymentAttempt(
+            invoice=invoice,
+            reference=script.p2wpkh(key.child(number)).address(NETWORKS["test"]),
+            **facts,
         )
-        for number in range(first, first + count)
+        for number, invoice in enumerate(invoices, start=first)
     )

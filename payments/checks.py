@@ -5,32 +5,38 @@ import re
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 from dotenv import dotenv_values
-from embit.networks import NETWORKS
 
 from shop import proxies
 
-from . import explorer, keys, limits
+from . import providers, rate_limits
 from .policy import parse_confirmation_policy
+from .providers.base import ChecksSettings
 
-SAFE_SECRET_LENGTH = 16
 LONGEST_TAX_NAME = 30
 
 
-@register(Tags.security)
-def check_callback_secret(app_configs, **kwargs):
-    secrets = settings.BLOCKONOMICS_CALLBACK_SECRETS
-    if not secrets:
+@register()
+def check_ways_to_pay(app_configs, **kwargs):
+    unknown = [slug for slug in settings.WAYS_TO_PAY if slug not in providers.PROVIDERS]
+    if unknown or not settings.WAYS_TO_PAY:
         yield Error(
-            "BLOCKONOMICS_CALLBACK_SECRET is empty, so every callback is refused.",
-            hint='Make one: python -c "import secrets; print(secrets.token_urlsafe(24))"',
-            id="payments.E001",
+            f"WAYS_TO_PAY is {', '.join(settings.WAYS_TO_PAY)!r}.",
+            hint=f"Name one or several of {', '.join(providers.PROVIDERS)}.",
+            id="payments.E010",
         )
-    elif any(len(secret) < SAFE_SECRET_LENGTH for secret in secrets):
-        yield Warning(
-            "BLOCKONOMICS_CALLBACK_SECRET is short enough to be guessed.",
-            hint=f"Take at least {SAFE_SECRET_LENGTH} random characters.",
-            id="payments.W001",
-        )
+    for provider in _checked_providers():
+        yield from provider.check_settings()
+
+
+@register(Tags.security, deploy=True)
+def check_deployed_ways_to_pay(app_configs, **kwargs):
+    for provider in _checked_providers():
+        yield from provider.check_deployment()
+
+
+def _checked_providers() -> list:
+    known = [slug for slug in settings.WAYS_TO_PAY if slug in providers.PROVIDERS]
+    return [each for each in map(providers.get, known) if isinstance(each, ChecksSettings)]
 
 
 @register(Tags.security)
@@ -39,64 +45,14 @@ def check_that_the_demo_is_over(app_configs, **kwargs):
     if settings.DEBUG:
         return
     known = dotenv_values(settings.BASE_DIR / ".env.example", interpolate=False)
-    secrets = {
-        "SECRET_KEY": [settings.SECRET_KEY],
-        "BLOCKONOMICS_API_KEY": [settings.BLOCKONOMICS_API_KEY],
-        "BLOCKONOMICS_CALLBACK_SECRET": settings.BLOCKONOMICS_CALLBACK_SECRETS,
-    }
-    for name, values in secrets.items():
-        if known[name] in values:
+    for name, setting in settings.SECRETS.items():
+        value = getattr(settings, setting)
+        if known[name] in (value if isinstance(value, list) else [value]):
             yield Error(
                 f"{name} is the demo's, which everybody knows.",
                 hint="Set your own; .env.example says how.",
                 id="payments.E008",
             )
-    if settings.BITCOIN_NETWORK in NETWORKS and settings.BITCOIN_NETWORK != "main":
-        yield Error(
-            f"DEBUG is off and BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}: goods would be "
-            "sold for coins without worth.",
-            hint="Set it to main.",
-            id="payments.E009",
-        )
-
-
-@register()
-def check_blockonomics(app_configs, **kwargs):
-    if not settings.BLOCKONOMICS_API_KEY:
-        yield Error(
-            "BLOCKONOMICS_API_KEY is empty, so no address can be asked for.",
-            hint="Copy it from the Blockonomics dashboard, under Stores.",
-            id="payments.E002",
-        )
-    if settings.BITCOIN_NETWORK not in NETWORKS:
-        yield Error(
-            f"BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}.",
-            hint=f"It is one of {', '.join(NETWORKS)}.",
-            id="payments.E003",
-        )
-    if settings.BLOCKONOMICS_XPUB:
-        try:
-            keys.read(settings.BLOCKONOMICS_XPUB)
-        except keys.NotAKey as error:
-            yield Error(
-                f"BLOCKONOMICS_XPUB: {error}",
-                hint="Copy the extended public key of the wallet that Blockonomics watches.",
-                id="payments.E007",
-            )
-        else:
-            if not keys.fits(settings.BLOCKONOMICS_XPUB, settings.BITCOIN_NETWORK):
-                yield Error(
-                    "BLOCKONOMICS_XPUB is no key for BITCOIN_NETWORK, so every address would be "
-                    "refused.",
-                    hint="xpub, ypub and zpub go with main; tpub, upub and vpub with the others.",
-                    id="payments.E007",
-                )
-    if settings.BLOCKONOMICS_TEST_MODE and not settings.DEBUG:
-        yield Warning(
-            "BLOCKONOMICS_TEST_MODE is on: simulated payments count as real ones.",
-            hint="Set it to false in a shop that sells something.",
-            id="payments.W002",
-        )
 
 
 @register()
@@ -122,7 +78,7 @@ def check_money(app_configs, **kwargs):
             id="payments.E006",
         )
     else:
-        if any(status == 0 for _, status in steps):
+        if any(enough == 0 for _, enough in steps):
             yield Warning(
                 "CONFIRMATION_POLICY accepts unconfirmed payments, which can be taken back.",
                 hint="Do it for goods only that cost you nothing when they are lost.",
@@ -159,7 +115,7 @@ def check_proxies(app_configs, **kwargs):
 def check_limits(app_configs, **kwargs):
     for name in settings.LIMITS:
         try:
-            limits.rates(name)
+            rate_limits.rates(name)
         except ValueError:
             yield Error(
                 f"The limit of {name} is {settings.LIMITS[name]!r}, which is no rate.",
@@ -171,7 +127,7 @@ def check_limits(app_configs, **kwargs):
 @register()
 def check_cap(app_configs, **kwargs):
     try:
-        hourly = limits.within_an_hour("purchases")
+        hourly = rate_limits.within_an_hour("purchases")
     except ValueError:  # check_limits tells of it
         return
     most = settings.MAX_OPEN_INVOICES
@@ -200,22 +156,10 @@ def check_receipts(app_configs, **kwargs):
             hint="Set both, or for receipts without a line for the tax neither.",
             id="payments.W020",
         )
-    if settings.BLOCK_EXPLORER and not explorer.PATTERN.fullmatch(settings.BLOCK_EXPLORER):
-        yield Error(
-            "BLOCK_EXPLORER is no https address with one {txid} in it, so receipts have no links.",
-            hint="Write it like https://mempool.space/tx/{txid}, or leave it empty.",
-            id="payments.E021",
-        )
 
 
 @register(Tags.security, deploy=True)
 def check_urls(app_configs, **kwargs):
-    if not settings.BLOCKONOMICS_URL.startswith("https://"):
-        yield Warning(
-            "BLOCKONOMICS_URL does not begin with https://.",
-            hint="The API key would travel in the open. Set it to https://www.blockonomics.co",
-            id="payments.W005",
-        )
     if not settings.SITE_URL.startswith("https://"):
         yield Warning(
             "SITE_URL does not begin with https://.",

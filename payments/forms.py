@@ -1,21 +1,14 @@
 import re
 
 from django import forms
-from django.conf import settings
-from django.core import signing
 from django.core.exceptions import ValidationError
 from django.utils.encoding import punycode
 from django.utils.translation import gettext_lazy as _
 
-from . import addresses, money
 from .basket import MAX_QUANTITY
-from .models import RefundClaim
-from .models.refunds import REFUND_NOTE_LENGTH, Shown
-
-# What a signature is for.
-SHOWN = "payments.refund.shown"
-
-BITCOIN_LINK = re.compile(r"^bitcoin:([^?]*).*$", re.IGNORECASE | re.DOTALL)
+from .models import PaymentAttempt
+from .models.refund import REFUND_NOTE_LENGTH
+from .providers.base import Provider, RefundsByHand
 
 
 class AddressField(forms.EmailField):
@@ -68,9 +61,9 @@ class QuantityForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """Where the shopper of an invoice wants money back."""
+    """Where the shopper of an invoice wants money back, as far as the way to pay has to know."""
 
-    address = forms.CharField(max_length=200, label=_("Your bitcoin address"))
+    address = forms.CharField(max_length=200)
     note = forms.CharField(
         max_length=REFUND_NOTE_LENGTH,
         required=False,
@@ -78,10 +71,14 @@ class RefundForm(forms.Form):
         widget=forms.Textarea({"rows": 3}),
     )
 
-    def __init__(self, *args, invoice, **kwargs):
+    def __init__(self, *args, attempt: PaymentAttempt, provider: Provider, **kwargs):
         super().__init__(*args, **kwargs)
-        self.invoice = invoice
-        # An address is copied, not written: nothing may correct it or break it up.
+        self.attempt, self.provider = attempt, provider
+        if not isinstance(provider, RefundsByHand):
+            del self.fields["address"]
+            return
+        self.fields["address"].label = provider.destination_label
+        # It is copied, not written: nothing may correct it or break it up.
         self.fields["address"].widget.attrs |= {
             "autocapitalize": "off",
             "autocomplete": "off",
@@ -90,96 +87,12 @@ class RefundForm(forms.Form):
         }
 
     def clean_address(self):
-        """The address alone, as wallets also copy it as a bitcoin: link."""
-        given = BITCOIN_LINK.sub(r"\1", self.cleaned_data["address"])
-        if not addresses.is_valid(given, settings.BITCOIN_NETWORK):
-            raise forms.ValidationError(
-                _(
-                    "This is not a whole bitcoin address. Please copy it from your wallet, where "
-                    "it is found under “Receive”. A Lightning invoice or a public key will not do."
-                )
-            )
-        address = addresses.normalize(given)
-        if address == self.invoice.reference:
+        destination = self.provider.clean_destination(self.cleaned_data["address"])
+        if destination == self.attempt.reference:
             raise forms.ValidationError(
                 _(
                     "This is the shop’s own address, which you paid to. Please give one of your "
                     "own wallet."
                 )
             )
-        return address
-
-
-class CancelForm(forms.Form):
-    reason = forms.CharField(
-        max_length=200, help_text="It is kept in the timeline; the shopper does not read it."
-    )
-
-
-class RefundPaidForm(forms.ModelForm):
-    """The merchant has sent the money back, and says with which transaction.
-
-    The page's own figures come back signed: what it told to send is what was sent. If others stand
-    on it by the time that a mistake is corrected, the merchant says which of them it was.
-    """
-
-    txid = forms.CharField(
-        label="Transaction id",
-        help_text="Copy it here when you have sent the amount from your own wallet.",
-        widget=forms.TextInput({"size": 70, "spellcheck": "false", "autocomplete": "off"}),
-    )
-    shown = forms.CharField(widget=forms.HiddenInput)
-
-    class Meta:
-        model = RefundClaim
-        fields = ["txid"]
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if "shown" in self.fields:
-            self.fields["shown"].initial = figures(self.instance)
-
-    def clean_txid(self):
-        txid = self.cleaned_data["txid"].lower()
-        if not re.fullmatch(r"[0-9a-f]{64}", txid):
-            raise forms.ValidationError("A transaction id has 64 characters, 0 to 9 and a to f.")
-        if self.instance.invoice.transactions.filter(txid=txid).exists():
-            raise forms.ValidationError("With this one the shopper paid you.")
-        return txid
-
-    def clean_shown(self):
-        if shown := read_figures(self.cleaned_data["shown"], self.instance):
-            return shown
-        raise forms.ValidationError("Please open this page again.")
-
-    def clean(self):
-        before = self.cleaned_data.get("shown")
-        now = Shown(self.instance.address, self.instance.sum)
-        if self.errors and before and before != now:
-            self._ask_which(before, now)
-
-    def _ask_which(self, before: Shown, now: Shown):
-        then = (self.data["shown"], f"{in_words(before)}, as this page said before")
-        choices = [then, (figures(self.instance), f"{in_words(now)}, as it says now")]
-        field = self.fields["shown"]
-        field.label = "What you have sent"
-        field.widget = forms.RadioSelect(choices=choices if now.amount else [then])
-        self.add_error("shown", "The claim has changed meanwhile. Please look again: which is it?")
-
-
-def figures(claim: RefundClaim) -> str:
-    """What the page tells to send, and where to, as only the shop can sign it."""
-    return signing.dumps([claim.pk, claim.address, claim.sum], salt=SHOWN)
-
-
-def read_figures(signed: str, claim: RefundClaim) -> Shown | None:
-    """Those figures, if they are of this claim and there was something to send."""
-    try:
-        pk, address, amount = signing.loads(signed, salt=SHOWN)
-    except (signing.BadSignature, ValueError):
-        return None
-    return Shown(address, amount) if pk == claim.pk and amount > 0 else None
-
-
-def in_words(shown: Shown) -> str:
-    return f"{money.format_bitcoin(shown.amount)} BTC to {shown.address}"
+        return destination

@@ -5,6 +5,7 @@ import time
 
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.db import transaction
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,11 @@ def announce(invoice) -> None:
         )
     except Exception:  # whatever ails the channel layer, the money is in the books
         logger.exception("Could not nudge the open pages of order %s.", invoice)
+
+
+def announce_after_commit(invoice) -> None:
+    """Nudges them when what has changed can be read."""
+    transaction.on_commit(lambda: announce(invoice))
 
 
 class MemoryChannelLayer(InMemoryChannelLayer):

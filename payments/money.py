@@ -1,38 +1,69 @@
-"""Money in its smallest units: satoshis are whole numbers, fiat is Decimal, nothing is a float."""
+"""Money in its smallest units: amounts are whole numbers, fiat is Decimal, nothing is a float."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal
 from functools import reduce
-from urllib.parse import quote
 
-SATOSHIS_PER_BITCOIN = 100_000_000
-MAX_SATOSHIS = 21_000_000 * SATOSHIS_PER_BITCOIN
+from iso4217 import Currency
 
-# A rate of 20 digits times 16 digits of satoshis stays exact.
+# The largest number that a column for an amount holds.
+MAX_AMOUNT = 2**63 - 1
+
+# A rate of 20 digits times 19 digits of an amount stays exact.
 EXACT = Context(prec=60)
 
 
-def to_satoshis(fiat: Decimal, rate: Decimal) -> int:
-    """The satoshis worth `fiat` at `rate` (fiat per bitcoin), rounded up once, so never too few.
+@dataclass(frozen=True)
+class Asset:
+    """What can be paid with: its code, and how many decimals its smallest unit stands for.
 
-    >>> to_satoshis(Decimal("10.00"), Decimal("100000"))
-    10000
-    >>> to_satoshis(Decimal("0.01"), Decimal("99999.99"))
-    11
+    >>> Asset("XYZ", 3).to_units(Decimal("10.00"), Decimal("2"))
+    5000
     """
-    if rate <= 0:
-        raise ValueError(f"A rate must be above zero, not {rate}.")
-    satoshis = EXACT.divide(EXACT.multiply(fiat, SATOSHIS_PER_BITCOIN), rate)
-    return int(satoshis.to_integral_value(rounding=ROUND_CEILING))
 
+    code: str
+    decimals: int
 
-def to_fiat(satoshis: int, rate: Decimal) -> Decimal:
-    """What `satoshis` are worth at `rate`, exactly; round it for people, not for judging.
+    @classmethod
+    def fiat(cls, code: str) -> "Asset":
+        """The currency of that ISO 4217 code; ValueError if there is none.
 
-    >>> to_fiat(10000, Decimal("100000"))
-    Decimal('10.00000000')
-    """
-    return EXACT.scaleb(EXACT.multiply(Decimal(satoshis), rate), -8)
+        >>> [Asset.fiat(code).decimals for code in ("USD", "JPY", "KWD")]
+        [2, 0, 3]
+        """
+        return cls(code, Currency(code).exponent or 0)
+
+    def to_units(self, fiat: Decimal, rate: Decimal) -> int:
+        """The smallest units worth `fiat` at `rate` (fiat for one whole), rounded up once.
+
+        So they are never too few.
+
+        >>> Asset("XYZ", 8).to_units(Decimal("0.01"), Decimal("99999.99"))
+        11
+        >>> Asset.fiat("USD").to_units(Decimal("49.99"), Decimal(1))
+        4999
+        """
+        if rate <= 0:
+            raise ValueError(f"A rate must be above zero, not {rate}.")
+        units = EXACT.divide(EXACT.scaleb(fiat, self.decimals), rate)
+        return int(units.to_integral_value(rounding=ROUND_CEILING))
+
+    def to_fiat(self, units: int, rate: Decimal) -> Decimal:
+        """What `units` are worth at `rate`, exactly; round it for people, not for judging.
+
+        >>> Asset("XYZ", 8).to_fiat(10000, Decimal("100000"))
+        Decimal('10.00000000')
+        """
+        return EXACT.scaleb(EXACT.multiply(Decimal(units), rate), -self.decimals)
+
+    def format(self, units: int) -> str:
+        """The amount with all its decimals, as wallets take it; without the asset's code.
+
+        >>> Asset("XYZ", 8).format(1000), Asset("JPY", 0).format(1980)
+        ('0.00001000', '1980')
+        """
+        return f"{Decimal(units).scaleb(-self.decimals, EXACT):f}"
 
 
 def included_tax(total: Decimal, rate: Decimal) -> Decimal:
@@ -50,23 +81,3 @@ def included_tax(total: Decimal, rate: Decimal) -> Decimal:
 def add_up(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum: Python's own would round values of more than 28 digits."""
     return reduce(EXACT.add, amounts, Decimal(0))
-
-
-def format_bitcoin(satoshis: int) -> str:
-    """Bitcoin with its eight digits, as wallets and BIP21 want it.
-
-    >>> format_bitcoin(1000)
-    '0.00001000'
-    """
-    whole, rest = divmod(satoshis, SATOSHIS_PER_BITCOIN)
-    return f"{whole}.{rest:08d}"
-
-
-def bitcoin_uri(address: str, satoshis: int, label: str = "") -> str:
-    """A BIP21 payment request.
-
-    >>> bitcoin_uri("tb1qaddress", 1000, "Order 7 & more")
-    'bitcoin:tb1qaddress?amount=0.00001000&label=Order%207%20%26%20more'
-    """
-    uri = f"bitcoin:{address}?amount={format_bitcoin(satoshis)}"
-    return f"{uri}&label={quote(label, safe='')}" if label else uri

@@ -1,17 +1,17 @@
-"""The merchant's rules for judging money, as written in the settings."""
+"""The merchant's rules for judging money, without Django: they are handed the settings."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-
-from django.conf import settings
+from functools import lru_cache
 
 AMOUNT = r"[0-9]{1,12}(?:\.[0-9]{1,8})?"
 
-UNCONFIRMED, PARTIALLY_CONFIRMED, CONFIRMED = 0, 1, 2
 
-
-def parse_confirmation_policy(text: str) -> list[tuple[Decimal, int]]:
-    """Turns "0-20: 1, 20-: 2" into [(0, 1), (20, 2)]: from this total on, that status is enough.
+@lru_cache(maxsize=16)
+def parse_confirmation_policy(text: str) -> tuple[tuple[Decimal, int], ...]:
+    """Turns "0-20: 1, 20-: 2" into ((0, 1), (20, 2)): from this total on, so many confirmations.
 
     The ranges begin at 0, follow each other without a gap, and the last one has no end.
     """
@@ -28,20 +28,40 @@ def parse_confirmation_policy(text: str) -> list[tuple[Decimal, int]]:
         start = end
     if start is not None:
         raise ValueError('CONFIRMATION_POLICY: the last range has no end, as in "20-: 2".')
-    return steps
+    return tuple(steps)
 
 
-def enough_status(total: Decimal) -> int:
-    """The status from which on a transaction counts as confirmed for an invoice of `total`."""
-    steps = parse_confirmation_policy(settings.CONFIRMATION_POLICY)
-    return [status for start, status in steps if total >= start][-1]
+@dataclass(frozen=True)
+class Policy:
+    """The rules as they stand: `tolerance` is in percent of a total, `verify_from` a total."""
 
+    confirmations: tuple[tuple[Decimal, int], ...]
+    tolerance: Decimal
+    verify_from: Decimal
+    smallest_payments: Mapping[str, int]
 
-def least_accepted(total: Decimal) -> Decimal:
-    """What has to come in, in fiat, for an invoice of `total` to be covered."""
-    return total * (100 - settings.UNDERPAYMENT_TOLERANCE) / 100
+    @classmethod
+    def of(cls, settings) -> "Policy":
+        """The rules in a settings object; ValueError if they cannot be read."""
+        return cls(
+            confirmations=parse_confirmation_policy(settings.CONFIRMATION_POLICY),
+            tolerance=settings.UNDERPAYMENT_TOLERANCE,
+            verify_from=settings.VERIFY_FROM,
+            smallest_payments=settings.SMALLEST_PAYMENTS,
+        )
 
+    def enough_confirmations(self, total: Decimal) -> int:
+        """How many make a payment count as confirmed for an invoice of `total`."""
+        return [enough for start, enough in self.confirmations if total >= start][-1]
 
-def must_verify(total: Decimal) -> bool:
-    """Whether callbacks alone do not settle an invoice of `total`."""
-    return total >= settings.VERIFY_FROM
+    def least_accepted(self, total: Decimal) -> Decimal:
+        """What has to come in, in fiat, for an invoice of `total` to be covered."""
+        return total * (100 - self.tolerance) / 100
+
+    def must_verify(self, total: Decimal) -> bool:
+        """Whether callbacks alone do not settle an invoice of `total`."""
+        return total >= self.verify_from
+
+    def smallest_payment(self, asset: str) -> int:
+        """The least that can be sent of an asset, in its smallest unit."""
+        return self.smallest_payments.get(asset, 1)

@@ -27,4 +27,4 @@ class Purchases:
         Not by `visitor`: that is drawn from a cookie which scripts may read, no proof of anything.
         """
         found = Invoice.objects.filter(pk__in=self.opened)
-        return found.prefetch_related("transactions", "lines").order_by("-pk")
+        return found.with_payments().prefetch_related("lines").order_by("-pk")

@@ -1,54 +1,29 @@
-"""What is done after the commit, by a worker: `manage.py worker`.
+"""The tasks that a worker does after the commit; `outbox` has the paths by which they are named.
 
-A task's row is written in the transaction that makes it necessary, so it exists exactly when that
-was committed. What fails is tried again on the same row, later and later; the worker sees to that.
-A task may run twice (a worker may die in the middle), so each asks first whether it is still
-needed. Models are imported late: they enqueue these tasks.
+What fails is tried again on the same row, later and later; the worker sees to that. A task may
+run twice (a worker may die in the middle), so each asks first whether it is still needed.
 """
 
-import hashlib
-from datetime import timedelta
-
-from django.conf import settings
-from django.core.mail import EmailMessage
-from django.utils import timezone
 from django_tasks import task
 
-RETRY_AFTER = [timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3_600, 6 * 3_600)]
+from . import ingestion, notifications, outbox, providers, review, stock
+from .models import Invoice, Mail
+from .providers.base import FindsTransactions
+
 # A provider may know of a transaction a little later than its own callback did.
 PATIENT_ATTEMPTS = 2
 # A task ends before its lease does; the other payments are asked about the next time.
 PAYMENTS_AT_A_TIME = 5
 
 
-def message_id(name: str) -> str:
-    """The same for the same mail, so that one which went out twice is shown once."""
-    host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
-    return f"<{name}@{host}>"
-
-
 @task
 def send_mail(pk):
-    from .models import Mail
-
-    Mail.objects.get(pk=pk).send()
-
-
-def alarm(text: str):
-    """Has the merchant told at once; the moment makes one alarm another one than the last."""
-    alarm_merchant.enqueue(f"{text}\n\n{timezone.now():%Y-%m-%d %H:%M:%S %Z}\n")
+    notifications.send(Mail.objects.get(pk=pk))
 
 
 @task
 def alarm_merchant(text):
-    if settings.MERCHANT_EMAIL:
-        name = f"alarm.{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-        EmailMessage(
-            f"{settings.SHOP_NAME} needs you",
-            text,
-            to=[settings.MERCHANT_EMAIL],
-            headers={"Message-ID": message_id(name)},
-        ).send()
+    notifications.send_alarm(text)
 
 
 @task(takes_context=True)
@@ -58,47 +33,45 @@ def verify(context, pk):
     Fails, so that it is done again, until somebody but a callback has confirmed them, or until
     they are gone. What the network does not know a person has to look at.
     """
-    from . import providers
-    from .models import Invoice
-
     invoice = Invoice.objects.get(pk=pk)
-    provider = providers.get(invoice.provider)
-    for payment in invoice.unverified[:PAYMENTS_AT_A_TIME]:
-        sighting = provider.look_up_transaction(invoice.reference, payment.txid)
-        if sighting:
-            Invoice.objects.record(provider, sighting, by="verification")
+    for payment in invoice.unverified_transactions[:PAYMENTS_AT_A_TIME]:
+        provider = providers.get(payment.attempt.provider)
+        if report := _find(provider, payment):
+            ingestion.record_report(provider, report, by="verification")
         if context.attempt > PATIENT_ATTEMPTS:
-            Invoice.objects.doubt(invoice, payment)
-    invoice.refresh_from_db()
-    if invoice.waits_for_verification:
+            ingestion.flag_unverified(invoice, payment)
+    if Invoice.objects.get(pk=pk).waits_for_verification:
         raise LookupError(f"Order {invoice} is not confirmed independently yet.")
 
 
+def _find(provider, payment):
+    """The payment as the service has it, by one question if it can answer that."""
+    reference, transaction_id = payment.attempt.reference, payment.transaction_id
+    if isinstance(provider, FindsTransactions):
+        return provider.find_transaction(reference, transaction_id)
+    reports = provider.look_up(reference)
+    return next((each for each in reports if each.transaction_id == transaction_id), None)
+
+
 @task
-def give_back_stock(pk):
-    from .models import Invoice
-
-    Invoice.objects.give_back_stock(pk)
+def release_stock(pk):
+    stock.release_stock_when_due(pk)
 
 
 @task
-def supply(product_id):
-    """What one order gave back may be what another one waits for."""
-    from .models import Invoice
-
-    Invoice.objects.supply(product_id, by="worker")
+def allocate_backorders(product_id):
+    """What one order put back may be what another one waits for."""
+    stock.allocate_backorders(product_id, by="worker")
 
 
 def give_up(task_path: str, args: list):
     """Shows at the invoice what was tried often enough; the task itself stays as failed."""
-    from .models import Invoice, Mail
-
-    if task_path == send_mail.module_path:
+    if task_path == outbox.SEND_MAIL:
         for mail in Mail.objects.select_related("invoice").filter(pk=args[0]):
             reason = f"the mail “{mail.get_kind_display()}” to {mail.to} could not be sent"
             # Another mail would fare no better.
-            Invoice.objects.call_for_review(mail.invoice, reason, by="worker", is_told=True)
-    elif task_path == verify.module_path:
+            review.flag_for_review(mail.invoice, reason, by="worker", is_told=True)
+    elif task_path == outbox.VERIFY:
         for invoice in Invoice.objects.filter(pk=args[0]):
             reason = "nobody but a callback confirms the payment: look into your wallet"
-            Invoice.objects.call_for_review(invoice, reason, by="worker")
+            review.flag_for_review(invoice, reason, by="worker")

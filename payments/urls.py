@@ -7,9 +7,6 @@ from .consumers import InvoiceConsumer
 app_name = "payments"
 
 urlpatterns = [
-    path("", views.shelf, name="shelf"),
-    path("categories/<slug:slug>/", views.shelf, name="category"),
-    path("products/<slug:slug>/", views.product, name="product"),
     path("basket/", views.basket, name="basket"),
     path("basket/<int:pk>/", views.change_basket, name="change_basket"),
     path("find/", views.find, name="find"),
@@ -24,11 +21,8 @@ urlpatterns = [
     path("payments/invoice/<str:key>/refund/", views.refund, name="refund"),
     path("payments/invoice/<str:key>/download/<int:line>/", views.download, name="download"),
     # Blockonomics takes a redirect for a failure, so both spellings lead here.
-    re_path(r"^payments/callback/(?P<provider>[a-z_]+)/?$", views.callback, name="callback"),
+    re_path(r"^payments/callback/(?P<provider>[a-z-]+)/?$", views.callback, name="callback"),
     path("favicon.ico", views.favicon),
-    path("robots.txt", views.robots, name="robots"),
-    path("sitemap.xml", views.sitemap, name="sitemap"),
-    path("sitemap-<slug:section>.xml", views.sitemap_section, name="sitemap_section"),
     path("healthz", views.healthz, name="healthz"),
 ]
 

@@ -1,12 +1,15 @@
 """Listening on the server: one asyncio process keeps a socket open for every open invoice.
 
-What it hears goes through the same gate as a callback (`Invoice.objects.record`), so a shop that
-Blockonomics cannot reach, behind a firewall or on a laptop, sells all the same.
+What it hears goes through the same gate as a callback (`ingestion.record_report`), so a shop that
+no callback can reach, behind a firewall or on a laptop, sells all the same.
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import random
+import signal
 import ssl
 import time
 from functools import cached_property
@@ -14,11 +17,13 @@ from functools import cached_property
 import websockets
 from channels.db import database_sync_to_async
 
-from .models import Invoice
+from . import ingestion
+from .models import PaymentAttempt
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
+PARENT_LOOK_SECONDS = 1
 FIRST_PAUSE, LONGEST_PAUSE = 1, 60
 # Who was connected for so long was not turned away: the next pause is a short one again.
 STEADY_SECONDS = 30
@@ -65,7 +70,8 @@ class Watcher:
         return await look()
 
     def look_for_open(self) -> set[str]:
-        return set(Invoice.objects.to_watch(self.provider).values_list("reference", flat=True))
+        attempts = PaymentAttempt.objects.awaiting_payment(self.provider.slug)
+        return set(attempts.values_list("reference", flat=True))
 
     def listen_to(self, references: set[str]):
         for reference in self.listeners.keys() - references:
@@ -120,14 +126,36 @@ class Watcher:
 
     async def note(self, reference: str, text: str):
         """Brings a message into the books, trying until the database takes it."""
-        sighting = self.provider.read_message(reference, text)
+        report = self.provider.parse_message(reference, text)
         failures = 0
-        while sighting:
+        while report:
             try:
-                record = database_sync_to_async(Invoice.objects.record)
-                await record(self.provider, sighting, by="watcher")
+                record = database_sync_to_async(ingestion.record_report)
+                await record(self.provider, report, by="watcher")
                 return
             except Exception as error:
                 logger.error("A payment to %s is not noted yet: %s", reference, error)
                 await asyncio.sleep(pause_after(failures))
                 failures += 1
+
+
+async def watch(providers: list, parent: int | None = None):
+    """Watches for all these providers, until a signal comes or the parent process is gone."""
+    watchers = [asyncio.create_task(Watcher(provider).run()) for provider in providers]
+    watching = asyncio.gather(*watchers)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, watching.cancel)
+    leaving = loop.create_task(_leave_with(parent, watching))
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    # Each closes its sockets before it ends.
+    await asyncio.gather(*watchers, return_exceptions=True)
+    leaving.cancel()
+
+
+async def _leave_with(parent: int | None, watching: asyncio.Future):
+    """Ends the watching when the process that wanted it is gone."""
+    while parent in (None, os.getppid()):
+        await asyncio.sleep(PARENT_LOOK_SECONDS)
+    watching.cancel()

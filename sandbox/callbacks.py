@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from sandbox import bell
+from sandbox import wakeup
 from sandbox.models import Address, Attempt, Delivery, Settings
 
 DUE, HELD = Delivery.State.DUE, Delivery.State.HELD
@@ -30,7 +30,7 @@ def schedule(payment, status):
         return
     for watched in Address.objects.filter(address__in=payment.addresses, store__isnull=False):
         owe(watched, payment, status, settings)
-    on_commit(bell.ring)
+    on_commit(wakeup.wake_engine)
 
 
 def skipped(settings, status):
@@ -231,7 +231,7 @@ def release_held(delivery):
         state=HELD,
     )
     if before.update(state=DUE, due_at=timezone.now()):
-        on_commit(bell.ring)
+        on_commit(wakeup.wake_engine)
 
 
 def deliver_due():

@@ -15,7 +15,7 @@ from collections import Counter
 from channels.db import database_sync_to_async
 from django.utils import timezone
 
-from sandbox import bell, callbacks, chain, conf, price
+from sandbox import callbacks, chain, conf, price, wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ def end(loop, task):
 class Engine:
     def __init__(self, loop):
         self.loop = loop
-        self.bell = asyncio.Event()
+        self.wakeup = asyncio.Event()
         self.in_flight = Counter()
         self.deliveries = set()
 
     async def run(self):
-        bell.listen(self.loop, self.bell)
+        wakeup.register(self.loop, self.wakeup)
         await asyncio.gather(
             self.deliver_callbacks(),
             self.repeat(chain_step, POLL_SECONDS),
@@ -74,11 +74,11 @@ class Engine:
 
     async def deliver_callbacks(self):
         while True:
-            self.bell.clear()
+            self.wakeup.clear()
             with logged("look for due callbacks"):
                 await self.start_due()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.bell.wait(), POLL_SECONDS)
+                await asyncio.wait_for(self.wakeup.wait(), POLL_SECONDS)
 
     async def start_due(self):
         if sum(self.in_flight.values()) >= REQUESTS_AT_ONCE:
@@ -98,12 +98,12 @@ class Engine:
                 self.ring_at(retry_at)
         finally:
             self.in_flight[delivery.store_id] -= 1
-            self.bell.set()
+            self.wakeup.set()
 
     def ring_at(self, moment):
         if moment is not None:
             wait = (moment - timezone.now()).total_seconds()
-            self.loop.call_later(max(0, wait), self.bell.set)
+            self.loop.call_later(max(0, wait), self.wakeup.set)
 
     async def repeat(self, step, seconds):
         while True:

@@ -12,7 +12,7 @@ from django.urls import path, re_path  # noqa: E402
 
 from payments.urls import websocket_urlpatterns  # noqa: E402
 
-from .threads import FewThreads, end_in_time  # noqa: E402
+from .callback_executor import CallbackExecutor, end_in_time  # noqa: E402
 
 routes = list(websocket_urlpatterns)
 
@@ -30,7 +30,7 @@ async def turn_away(scope, receive, send):
 routes.append(re_path("", turn_away))
 application = ProtocolTypeRouter(
     {
-        "http": FewThreads(django_application, "/payments/callback/"),
+        "http": CallbackExecutor(django_application, "/payments/callback/"),
         "websocket": URLRouter(routes),
     }
 )

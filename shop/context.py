@@ -4,7 +4,7 @@ from payments.basket import Basket
 from payments.purchases import Purchases
 
 # Only what is searched for and turned to is kept: no other page repeats what an address brought.
-KEEPS_QUERY = ["payments:shelf", "payments:category"]
+KEEPS_QUERY = ["catalogue:product_list", "catalogue:category"]
 
 
 def here(request) -> str:

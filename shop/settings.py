@@ -42,7 +42,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # What is sold. No public URL leads here: payments.views.download is the shoppers' way.
     "goods": {
-        "BACKEND": "payments.goods.GoodsStorage",
+        "BACKEND": "catalogue.downloads.GoodsStorage",
         "OPTIONS": {"location": DATA_DIR / "goods"},
     },
     "staticfiles": {
@@ -54,8 +54,8 @@ STORAGES = {
 
 # Pictures, whose sizes payments/pictures.py makes. Stand-ins are for shops without any.
 PICTURES = {
-    "PICTURE_CLASS": "payments.pictures.Size",
-    "PROCESSOR": "payments.pictures.make_sizes",
+    "PICTURE_CLASS": "catalogue.pictures.Size",
+    "PROCESSOR": "catalogue.pictures.make_sizes",
     "USE_PLACEHOLDERS": False,
 }
 # Not every system knows them, and browsers are told not to guess.
@@ -136,6 +136,10 @@ TIME_ZONE = env.str("TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 
+# The ways to pay, in the order in which they are offered
+
+WAYS_TO_PAY = [slug.strip() for slug in env.list("WAYS_TO_PAY", ["blockonomics"]) if slug.strip()]
+
 # Blockonomics
 
 BLOCKONOMICS_API_KEY = env.str("BLOCKONOMICS_API_KEY", "").strip()
@@ -151,11 +155,20 @@ BLOCKONOMICS_TEST_MODE = env.bool("BLOCKONOMICS_TEST_MODE", False)
 BLOCKONOMICS_TIMEOUT = timedelta(seconds=env.float("BLOCKONOMICS_TIMEOUT", 8))
 PRICE_MAX_AGE = timedelta(seconds=env.int("PRICE_MAX_AGE", 60))
 
+# Environment variables that guard something, and the settings that hold them.
+
+SECRETS = {
+    "SECRET_KEY": "SECRET_KEY",
+    "BLOCKONOMICS_API_KEY": "BLOCKONOMICS_API_KEY",
+    "BLOCKONOMICS_CALLBACK_SECRET": "BLOCKONOMICS_CALLBACK_SECRETS",
+}
+
 # The rules of money
 
 QUOTE_LIFETIME = timedelta(minutes=env.int("QUOTE_MINUTES", 15))
 QUOTE_GRACE = timedelta(seconds=env.int("QUOTE_GRACE", 60))
-SMALLEST_PAYMENT = env.int("SMALLEST_PAYMENT", 546)
+# In the smallest unit of each asset: wallets and nodes refuse to send dust.
+SMALLEST_PAYMENTS = {"BTC": env.int("SMALLEST_PAYMENT", 546)}
 UNDERPAYMENT_TOLERANCE = env.decimal("UNDERPAYMENT_TOLERANCE", 0)
 CONFIRMATION_POLICY = env.str("CONFIRMATION_POLICY", "0-: 2")
 
@@ -189,10 +202,11 @@ TASK_LEASE = timedelta(seconds=env.int("TASK_LEASE_SECONDS", 120))
 SANDBOX = env.bool("SANDBOX", False)
 SANDBOX_BLOCK_SECONDS = env.int("SANDBOX_BLOCK_SECONDS", 60)
 SANDBOX_API_KEYS = [BLOCKONOMICS_API_KEY]
+SANDBOX_WALLET_URL = f"{BLOCKONOMICS_URL}/" if SANDBOX else ""
 
 INSTALLED_APPS = [
     "daphne",
-    "shop.desk.DeskConfig",
+    "shop.admin_site.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -203,6 +217,7 @@ INSTALLED_APPS = [
     "channels",
     "django_tasks",
     "django_tasks_db",
+    "catalogue",
     "payments",
 ]
 if SANDBOX:
@@ -230,6 +245,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "libraries": {"bitcoin": "payments.bitcoin.template_tags"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -276,7 +292,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 # A browser knows its basket and its purchases for half a year, a merchant's login ends much sooner.
 SESSION_COOKIE_AGE = 180 * 24 * 60 * 60
-DESK_LOGIN_AGE = 14 * 24 * 60 * 60
+STAFF_LOGIN_AGE = 14 * 24 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"

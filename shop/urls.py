@@ -3,13 +3,14 @@ from django.conf.urls.static import static
 from django.contrib import admin
 from django.urls import include, path
 
-from . import languages, looks
+from . import languages, theme
 
 urlpatterns = [
+    path("", include("catalogue.urls")),
     path("", include("payments.urls")),
     path("language/", languages.choose, name="language"),
     path("admin/", admin.site.urls),
-    path("looks/<str:colour>.css", looks.accent, name="accent"),
+    path("theme/<str:colour>.css", theme.accent, name="accent"),
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]
 

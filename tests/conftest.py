@@ -14,14 +14,16 @@ from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import connection
+from django.utils import timezone
 from embit import bip32, script
 from embit.networks import NETWORKS
 from PIL import Image
 
-from payments import providers
-from payments.goods import GoodsStorage
-from payments.models import Invoice, Line, Picture, Product
-from payments.providers.base import Sighting
+from catalogue.downloads import GoodsStorage
+from catalogue.models import Picture, Product
+from payments import checkout, ingestion, providers
+from payments.models import Invoice, Line, PaymentAttempt, Transaction
+from payments.providers.base import TransactionReport
 from payments.providers.blockonomics import Blockonomics, asking_for_a_rate
 
 # How long an example takes says more about the machine than about the code.
@@ -41,6 +43,50 @@ def address(index: int) -> str:
 
 def txid(number: int) -> str:
     return f"{number:064x}"
+
+
+def report(
+    invoice, number=1, amount=None, status=2, is_replaceable=False, reference=None
+) -> TransactionReport:
+    """What Blockonomics reports of payment `number` to the invoice, with one of its statuses."""
+    attempt = invoice.attempt if invoice else None
+    return TransactionReport(
+        reference or attempt.reference,
+        txid(number),
+        attempt.due if amount is None else amount,
+        confirmations=status,
+        is_final=status == 2,
+        is_replaceable=is_replaceable,
+    )
+
+
+def invoice_of(rows, total=Decimal("10.00"), refunds=(), **fields) -> Invoice:
+    """An invoice and its one attempt over these transactions, nothing of it in the database.
+
+    Each row is (amount, status, other fields of the transaction).
+    """
+    now = timezone.now()
+    quote = {"due": 10_000, "quoted_at": now, "expires_at": now + timedelta(minutes=15)}
+    quote |= {name: fields.pop(name) for name in list(fields) if name in quote}
+    invoice = Invoice(pk=1, total=total, currency="USD", **fields)
+    attempt = PaymentAttempt(
+        pk=1, invoice=invoice, asset_code="BTC", asset_decimals=8, rate=RATE, **quote
+    )
+    transactions = [
+        Transaction(
+            pk=number,
+            attempt=attempt,
+            transaction_id=txid(number),
+            amount=amount,
+            confirmations=status,
+            is_final=status == 2,
+            **{"rate": RATE, "first_seen": now, **more},
+        )
+        for number, (amount, status, more) in enumerate(rows)
+    ]
+    attempt._prefetched_objects_cache = {"transactions": transactions, "refunds": list(refunds)}
+    invoice._prefetched_objects_cache = {"attempts": [attempt], "lines": []}
+    return invoice
 
 
 def pytest_collection_modifyitems(config, items):
@@ -177,16 +223,24 @@ def product(make_product):
     return make_product()
 
 
+ATTEMPT_FIELDS = {field.name for field in PaymentAttempt._meta.get_fields()} - {"invoice"}
+
+
 @pytest.fixture
 def make_invoice(make_product, provider, service):
-    """An open invoice: 10 USD at 100,000 USD for one bitcoin, which is 10,000 satoshis."""
+    """An open invoice: 10 USD at 100,000 USD for one bitcoin, which is 10,000 satoshis.
+
+    Fields of its payment attempt may be given as well as its own.
+    """
 
     def make(price="10.00", quantity=1, **fields):
         lines = [Line(make_product(price=price), quantity)]
-        invoice = Invoice.objects.create_for(lines, provider)
+        invoice = checkout.place_order(lines, provider)
+        attempt = invoice.attempt
         for name, value in fields.items():
-            setattr(invoice, name, value)
+            setattr(attempt if name in ATTEMPT_FIELDS - {"created_at"} else invoice, name, value)
         invoice.save()
+        attempt.save()
         return invoice
 
     return make
@@ -202,8 +256,7 @@ def hear(invoice, provider):
     """News of money to the invoice, past every door: hear(number=1, amount=5_000, status=0)."""
 
     def hear(number=1, amount=None, status=2, by="callback", **more):
-        sighting = Sighting(invoice.reference, txid(number), amount or invoice.due, status, **more)
-        Invoice.objects.record(provider, sighting, by)
+        ingestion.record_report(provider, report(invoice, number, amount, status, **more), by)
 
     return hear
 
@@ -215,7 +268,7 @@ def vanish(invoice, provider, settings):
 
     def vanish():
         for _ in range(2):
-            Invoice.objects.compare(provider, invoice, [], by="reconcile")
+            ingestion.reconcile_history(provider, invoice.attempt, [], by="reconcile")
 
     return vanish
 
@@ -234,7 +287,7 @@ def clerk(client):
 
 
 @pytest.fixture
-def shelf(client):
+def catalogue(client):
     def look(**query):
         response = client.get("/", query)
         assert response.status_code == 200
@@ -250,9 +303,9 @@ def call_back(client):
     def call(invoice=None, number=1, status=2, value=None, secret=SECRET, **more):
         query = {
             "secret": secret,
-            "addr": invoice.reference if invoice else address(9_999),
+            "addr": invoice.attempt.reference if invoice else address(9_999),
             "status": status,
-            "value": invoice.due if invoice and value is None else value or 10_000,
+            "value": invoice.attempt.due if invoice and value is None else value or 10_000,
             "txid": txid(number),
             **more,
         }

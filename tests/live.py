@@ -105,8 +105,12 @@ class Demo:
 
     def alter(self, invoice: str, assignments: str, table: str = "payments_invoice"):
         """Has happen to an invoice what would take long, such as time: SQL for its own rows."""
-        column = "id" if table == "payments_invoice" else "invoice_id"
-        own = f"{column} = (SELECT id FROM payments_invoice WHERE key = {self.mark})"
+        own = f"(SELECT id FROM payments_invoice WHERE key = {self.mark})"
+        own = {
+            "payments_invoice": f"id = {own}",
+            "payments_transaction": "attempt_id IN "
+            f"(SELECT id FROM payments_paymentattempt WHERE invoice_id = {own})",
+        }.get(table, f"invoice_id = {own}")
         key = invoice.rstrip("/").rsplit("/", 1)[1]
         self.execute(f"UPDATE {table} SET {assignments} WHERE {own}", key)
 
@@ -127,7 +131,8 @@ class Demo:
         assert rows, f"Nothing was altered: {sql}"
 
     def let_the_quote_end(self, invoice: str):
-        self.alter(invoice, "expires_at = quoted_at, quoted_at = created_at")
+        past = "expires_at = quoted_at, quoted_at = created_at"
+        self.alter(invoice, past, "payments_paymentattempt")
 
     def goods(self, name: str) -> bytes:
         """The file as it lies in the goods folder."""
@@ -183,7 +188,9 @@ class Sandbox:
         return answer.json()
 
     def pay(self, invoice, value=None) -> str:
-        return self.control("pay", address=invoice.reference, value=value or invoice.due)["txid"]
+        return self.control(
+            "pay", address=invoice.attempt.reference, value=value or invoice.attempt.due
+        )["txid"]
 
 
 @contextmanager

@@ -1,13 +1,17 @@
-from .callbacks import Callback
-from .invoices import Delivery, Invoice
-from .lines import InvoiceLine, Line, OutOfStock
+# Products are bought here, so they are found here too.
+from catalogue.models import Category, Picture, Product
+
+from .attempt import PaymentAttempt
+from .callback import Callback
+from .delivery import Delivery
+from .event import Event
+from .invoice import Invoice
+from .lease import Lease
+from .line import InvoiceLine, Line
 from .mail import Mail
-from .products import Category, Picture, Product
-from .quotes import Quote
-from .refunds import RefundClaim
-from .timeline import Event
-from .transactions import Status, Transaction
-from .turns import Turn
+from .quote import Quote
+from .refund import Refund
+from .transaction import Transaction
 
 __all__ = [
     "Callback",
@@ -16,14 +20,13 @@ __all__ = [
     "Event",
     "Invoice",
     "InvoiceLine",
+    "Lease",
     "Line",
-    "OutOfStock",
     "Mail",
+    "PaymentAttempt",
     "Picture",
     "Product",
     "Quote",
-    "RefundClaim",
-    "Status",
+    "Refund",
     "Transaction",
-    "Turn",
 ]

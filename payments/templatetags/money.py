@@ -3,13 +3,14 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from django import template
 from django.conf import settings
 from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
-from payments.money import format_bitcoin, to_satoshis
+from payments.providers.base import MarketPrice
 
 register = template.Library()
 
 CENT = Decimal("0.01")
-# The price of bitcoin moves by more than the fourth digit while one looks at a page.
+# A market price moves by more than the fourth digit while one looks at a page.
 ROUGHLY = Context(prec=3)
 
 
@@ -22,13 +23,21 @@ def fiat(amount: Decimal, currency: str = "") -> str:
 
 
 @register.filter
-def bitcoin(satoshis: int) -> str:
-    """{{ invoice.due|bitcoin }} → 0.00012345, in every language: people copy it into wallets"""
-    return format_bitcoin(satoshis)
+def units(amount: int, attempt) -> str:
+    """{{ attempt.due|units:attempt }} → 0.00012345 BTC, its digits alike in every language"""
+    parts = {"amount": attempt.asset.format(amount), "asset": attempt.asset_code}
+    # Translators: an amount and the code of its asset; languages part them by different spaces.
+    return _("%(amount)s %(asset)s") % parts
 
 
 @register.filter
-def about_bitcoin(amount: Decimal, rate: Decimal) -> str:
-    """{{ product.price|about_bitcoin:rate }} → 0.000123, for people who compare prices"""
-    rough = int(ROUGHLY.create_decimal(to_satoshis(amount, rate)))
-    return format_bitcoin(rough).rstrip("0").rstrip(".")
+def plain_units(amount: int, attempt) -> str:
+    """{{ attempt.due|plain_units:attempt }} → 0.00012345, without the asset's code"""
+    return attempt.asset.format(amount)
+
+
+@register.filter
+def approximate(amount: Decimal, price: MarketPrice) -> str:
+    """{{ product.price|approximate:price }} → 0.000123 BTC, for people who compare prices"""
+    rough = int(ROUGHLY.create_decimal(price.asset.to_units(amount, price.rate)))
+    return f"{Decimal(price.asset.format(rough)).normalize():f} {price.asset.code}"

@@ -1,11 +1,11 @@
-from .browsing import basket, change_basket, product, shelf
-from .buying import create_payment
-from .crawlers import robots, sitemap, sitemap_section
-from .doors import callback, favicon, healthz
-from .finding import find, invoice_email, purchases
+from .basket import basket, change_basket
+from .checkout import create_payment
+from .health import favicon, healthz
 from .invoices import download, invoice, invoice_status, quote
+from .order_lookup import find, invoice_email, purchases
 from .receipts import receipt
 from .refunds import refund
+from .webhooks import callback
 
 __all__ = [
     "basket",
@@ -19,13 +19,8 @@ __all__ = [
     "invoice",
     "invoice_email",
     "invoice_status",
-    "product",
     "purchases",
     "quote",
     "receipt",
     "refund",
-    "robots",
-    "shelf",
-    "sitemap",
-    "sitemap_section",
 ]

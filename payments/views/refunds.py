@@ -5,10 +5,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from payments import presentation, providers, refunds
 from payments.forms import RefundForm
-from payments.limits import limited
-from payments.models import Invoice, RefundClaim
-from payments.models.refunds import AlreadyRefunded, NothingToRefund
+from payments.models import Invoice
+from payments.rate_limits import limited
 
 
 # Without a referrer, browsers name no origin either, and the CSRF check would refuse the form. The
@@ -18,25 +18,28 @@ from payments.models.refunds import AlreadyRefunded, NothingToRefund
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("refunds")
 def refund(request, key):
-    """The shopper says where the money shall go, corrects that, or takes the claim back."""
+    """The shopper says where the money shall go, corrects that, or takes the request back."""
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
-    claim = found.claim
-    known = {"address": claim.address, "note": claim.note} if claim else None
-    form = RefundForm(request.POST or None, initial=known, invoice=found)
+    attempt = found.attempt
+    provider, asked = providers.get(attempt.provider), attempt.refund
+    known = {"address": asked.destination, "note": asked.note} if asked else None
+    form = RefundForm(request.POST or None, initial=known, attempt=attempt, provider=provider)
     try:
         if "withdraw" in request.POST:
-            RefundClaim.objects.withdraw(found)
+            refunds.withdraw_request(found)
             return redirect(found)
         if form.is_valid():
-            RefundClaim.objects.claim(found, **form.cleaned_data)
+            chosen = form.cleaned_data
+            refunds.request_refund(found, chosen.get("address", ""), chosen["note"])
             return redirect(found)
-    except (AlreadyRefunded, NothingToRefund):
+    except (refunds.AlreadyRefunded, refunds.NothingToRefund):
         found = Invoice.objects.complete().get(pk=found.pk)  # as it stands by now
         return _page(request, found, form, status=409)
     return _page(request, found, form, status=400 if form.is_bound else 200)
 
 
 def _page(request, invoice, form, status):
-    return render(
-        request, "payments/refund.html", {"invoice": invoice, "form": form}, status=status
-    )
+    attempt = invoice.attempt
+    pay = presentation.PayTemplates(providers.get(attempt.provider))
+    context = {"invoice": invoice, "attempt": attempt, "form": form, "pay": pay}
+    return render(request, "payments/refund/page.html", context, status=status)

@@ -41,7 +41,7 @@ def test_an_invoice_is_read_in_another_language_at_the_press_of_a_button(visit, 
 
 
 @pytest.mark.parametrize("language", ["de", "es"])
-def test_a_purchase_from_the_shelf_to_the_receipt_breaks_no_page(visit, shop, language):
+def test_a_purchase_from_the_catalogue_to_the_receipt_breaks_no_page(visit, shop, language):
     page = visit(390, locale=language)
 
     def look(name):
@@ -49,7 +49,7 @@ def test_a_purchase_from_the_shelf_to_the_receipt_breaks_no_page(visit, shop, la
         assert overflow(page) <= 0, name
 
     page.goto("/")
-    look("shelf")
+    look("catalogue")
     page.goto("/products/himalaya-at-dawn/")
     look("product")
     page.locator("form[action^='/basket/'] button").click()

@@ -33,7 +33,7 @@ def test_a_picture_is_bought_and_the_page_follows_untouched(visit, shop, width):
     page = visit(width, color_scheme="dark" if width < 600 else "light")
 
     page.goto("/")
-    picture(page, "shelf")
+    picture(page, "catalogue")
     page.get_by_role("link", name="Himalaya at Dawn").click()
     picture(page, "product")
     page.get_by_role("button", name="Buy with Bitcoin").click()

@@ -41,7 +41,7 @@ def test_a_receipt_is_printed_on_one_page(visit, shop, overpaid, width, tmp_path
     status = shop.status(overpaid)
     for fact in (status["order"], "Himalaya at Dawn", status["address"], "Himalaya Prints"):
         assert fact in text
-    for only_on_screens in ("Shelf", "Back to the order", "Print, or save", "Skip to"):
+    for only_on_screens in ("Catalogue", "Back to the order", "Print, or save", "Skip to"):
         assert only_on_screens not in text
 
 
@@ -69,12 +69,12 @@ def test_too_much_is_asked_back_sent_and_seen(visit, shop, overpaid, width, java
         assert_fits_on_the_smallest_phone(shopper, "refund")
 
     merchant = visit()
-    merchant.goto("/admin/payments/refundclaim/?state=open")
+    merchant.goto("/admin/payments/refund/?state=open")
     merchant.get_by_label("Username").fill("merchant")
     merchant.get_by_label("Password").fill("merchant")
     merchant.get_by_role("button", name="Log in").click()
     merchant.get_by_role("link", name=shop.status(overpaid)["order"]).click()
-    merchant.get_by_role("link", name="claimed for").click()
+    merchant.get_by_role("link", name="asked for").click()
     expect(merchant.get_by_role("link", name=f"bitcoin:{home}")).to_be_visible()
     merchant.get_by_label("Transaction id").fill(refund)
     picture(merchant, "admin-refund")

@@ -63,7 +63,8 @@ class Made:
         self.until(blocks=2, settlement="paid")
 
     def late(self):
-        self.shop.alter(self.path, "expires_at = '2020-01-01 00:00:00+00:00'")
+        past = "expires_at = '2020-01-01 00:00:00+00:00'"
+        self.shop.alter(self.path, past, "payments_paymentattempt")
         self.pay(1.2)
         self.until(late=True)
 
@@ -87,13 +88,14 @@ class Made:
     def verifying(self):
         faults = dict.fromkeys(("balance", "searchhistory", "tx_detail"), "503")
         self.shop.control("settings", faults=faults)
-        self.shop.alter(self.path, "total = 100 * total, rate = 100 * rate")
+        self.shop.alter(self.path, "total = 100 * total")
+        self.shop.alter(self.path, "rate = 100 * rate", "payments_paymentattempt")
         self.pay()
         self.until(blocks=2, status=2)
 
     def sold_out(self):
         self.seen()
-        self.shop.alter(self.path, "stock = 'lacking'", "payments_invoiceline")
+        self.shop.alter(self.path, "stock = 'backordered'", "payments_invoiceline")
 
     def cancelled(self):
         self.underpaid()

@@ -6,8 +6,10 @@ from decimal import Decimal
 import pytest
 from django.core.cache import cache
 
+from payments.bitcoin import BITCOIN
 from payments.providers import blockonomics
-from payments.templatetags.money import about_bitcoin
+from payments.providers.base import MarketPrice
+from payments.templatetags.money import approximate
 from tests.conftest import RATE
 
 KEY = "blockonomics-price-USD"
@@ -35,7 +37,7 @@ def back():
     ],
 )
 def test_a_price_is_told_in_three_digits(price, shown):
-    assert about_bitcoin(Decimal(price), RATE) == shown
+    assert approximate(Decimal(price), MarketPrice(RATE, BITCOIN)) == f"{shown} BTC"
 
 
 @pytest.mark.parametrize("path", ["/", "/products/product-1/", "/basket/"])

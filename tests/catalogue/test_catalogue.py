@@ -12,37 +12,37 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from payments import paging
+from catalogue import pagination
+from catalogue.pagination import PRODUCTS_PER_PAGE
 from payments.models import Category, Picture, Product
-from payments.paging import PRODUCTS_PER_PAGE
 from tests.conftest import RATE
 
 
 def titles(response) -> list[str]:
-    """The titles on the shelf, from left to right and from top to bottom."""
+    """The titles in the catalogue, from left to right and from top to bottom."""
     page = response.content.decode()
     return [unescape(title) for title in re.findall(r'class="card-title">(.*?)</span>', page)]
 
 
-def test_an_empty_shelf_says_so(shelf, db):
-    assert "The shelf is still empty." in shelf().content.decode()
+def test_an_empty_catalogue_says_so(catalogue, db):
+    assert "The catalogue is still empty." in catalogue().content.decode()
 
 
-def test_the_newest_product_stands_first(shelf, make_product):
+def test_the_newest_product_stands_first(catalogue, make_product):
     for title in ("Oldest", "Middle", "Newest"):
         make_product(title)
 
-    assert titles(shelf()) == ["Newest", "Middle", "Oldest"]
+    assert titles(catalogue()) == ["Newest", "Middle", "Oldest"]
 
 
-def test_a_product_that_is_not_active_is_nowhere(client, shelf, make_product):
+def test_a_product_that_is_not_active_is_nowhere(client, catalogue, make_product):
     make_product("Sold")
     hidden = make_product("Hidden", active=False)
 
     page = client.get(hidden.get_absolute_url())
 
-    assert titles(shelf()) == ["Sold"]
-    assert titles(shelf(q="Hidden")) == []
+    assert titles(catalogue()) == ["Sold"]
+    assert titles(catalogue(q="Hidden")) == []
     assert page.status_code == 404
 
 
@@ -87,11 +87,11 @@ def test_each_order_shows_each_product_once(client, make_product, sort):
     assert [len(page) for page in pages] == [PRODUCTS_PER_PAGE, PRODUCTS_PER_PAGE, 3]
 
 
-def test_the_way_back_leads_over_the_same_pages(client, shelf, make_product):
+def test_the_way_back_leads_over_the_same_pages(client, catalogue, make_product):
     for number in range(2 * PRODUCTS_PER_PAGE + 1):
         make_product(f"Number {number}", price=str(number % 3 + 1))
 
-    first = shelf(sort="price")
+    first = catalogue(sort="price")
     second = follow(client, first, "next")
     third = follow(client, second, "next")
 
@@ -106,24 +106,24 @@ def test_the_way_back_leads_over_the_same_pages(client, shelf, make_product):
 
 @pytest.mark.parametrize("name", ["after", "before"])
 @pytest.mark.parametrize("place", ["0", "-1", "999999", "9" * 30, "two", "", "\0", "１", "1 OR 1"])
-def test_a_page_that_does_not_exist_is_the_first(shelf, make_product, name, place):
+def test_a_page_that_does_not_exist_is_the_first(catalogue, make_product, name, place):
     make_product()
 
-    assert titles(shelf(**{name: place, "sort": "price"})) == ["Mountain"]
+    assert titles(catalogue(**{name: place, "sort": "price"})) == ["Mountain"]
 
 
 @pytest.mark.parametrize("sort", ["match", "created_at", "-", "\0", "x" * 5_000])
-def test_an_order_that_does_not_exist_is_the_usual_one(shelf, make_product, sort):
+def test_an_order_that_does_not_exist_is_the_usual_one(catalogue, make_product, sort):
     make_product("Older", price="1")
     make_product("Newer", price="2")
 
-    assert titles(shelf(sort=sort)) == ["Newer", "Older"]
+    assert titles(catalogue(sort=sort)) == ["Newer", "Older"]
 
 
-def test_a_page_begins_after_a_product_that_is_no_longer_on_sale(client, shelf, make_product):
+def test_a_page_begins_after_a_product_that_is_no_longer_on_sale(client, catalogue, make_product):
     for number in range(PRODUCTS_PER_PAGE + 1):
         make_product(f"Number {number}")
-    first = shelf()
+    first = catalogue()
     Product.objects.filter(title="Number 1").update(active=False)
 
     assert titles(follow(client, first, "next")) == ["Number 0"]
@@ -132,10 +132,10 @@ def test_a_page_begins_after_a_product_that_is_no_longer_on_sale(client, shelf, 
 @pytest.mark.parametrize(
     ("sort", "index"),
     [
-        ("newest", "shelf_order"),
-        ("price", "shelf_by_price"),
-        ("-price", "shelf_by_price"),
-        ("title", "shelf_by_title"),
+        ("newest", "products_by_age"),
+        ("price", "products_by_price"),
+        ("-price", "products_by_price"),
+        ("title", "products_by_title"),
     ],
 )
 def test_no_page_is_sorted_or_skipped_through(db, sort, index):
@@ -148,7 +148,7 @@ def test_no_page_is_sorted_or_skipped_through(db, sort, index):
         cursor.execute("ANALYZE")
 
     with CaptureQueriesContext(connection) as asked:
-        paging.page(Product.objects.on_sale(), paging.sorts("")[sort], after=str(middle.pk))
+        pagination.page(Product.objects.on_sale(), pagination.sorts("")[sort], after=str(middle.pk))
 
     query = asked[-1]["sql"]
     explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
@@ -168,21 +168,21 @@ def wallpapers(db):
     return Category.objects.create(title="Wallpapers", slug="wallpapers")
 
 
-def test_a_category_shows_its_own_products(client, shelf, make_product, wallpapers):
+def test_a_category_shows_its_own_products(client, catalogue, make_product, wallpapers):
     make_product("Mountain", category=wallpapers)
     make_product("Bell")
 
     assert titles(client.get("/categories/wallpapers/")) == ["Mountain"]
-    assert titles(shelf()) == ["Bell", "Mountain"]
+    assert titles(catalogue()) == ["Bell", "Mountain"]
     assert client.get("/categories/nobody-made-it/").status_code == 404
 
 
-def test_only_categories_with_something_on_sale_are_offered(shelf, make_product, wallpapers):
+def test_only_categories_with_something_on_sale_are_offered(catalogue, make_product, wallpapers):
     empty = Category.objects.create(title="Empty", slug="empty")
     make_product("Hidden", category=empty, active=False)
     make_product("Mountain", category=wallpapers)
 
-    page = shelf().content.decode()
+    page = catalogue().content.decode()
 
     assert 'href="/categories/wallpapers/"' in page
     assert "Empty" not in page
@@ -215,23 +215,23 @@ def test_a_product_outlives_its_category(client, make_product, wallpapers):
     ("price", "shown"),
     [("10.00", "10.00 USD"), ("0.90", "0.90 USD"), ("1234567.50", "1,234,567.50 USD")],
 )
-def test_prices_have_two_digits_and_a_currency(client, shelf, make_product, price, shown):
+def test_prices_have_two_digits_and_a_currency(client, catalogue, make_product, price, shown):
     product = make_product(price=price)
 
     # The space does not break, so that the currency stays with its number.
     unbroken = shown.replace(" ", "\u00a0")
 
-    assert f">{unbroken}<" in shelf().content.decode()
+    assert f">{unbroken}<" in catalogue().content.decode()
     assert f">{unbroken}<" in client.get(product.get_absolute_url()).content.decode()
 
 
-def test_what_a_merchant_writes_is_text_and_no_markup(client, shelf, make_product):
+def test_what_a_merchant_writes_is_text_and_no_markup(client, catalogue, make_product):
     attack = '<script>alert("1")</script>'
     product = make_product(attack, description=f"First\n\n{attack}<img src=x onerror=alert(2)>")
 
     pages = [
-        shelf().content.decode(),
-        shelf(q=attack).content.decode(),
+        catalogue().content.decode(),
+        catalogue(q=attack).content.decode(),
         client.get(product.get_absolute_url()).content.decode(),
     ]
 
@@ -254,7 +254,7 @@ def test_empty_lines_make_paragraphs(client, make_product):
 
 
 @pytest.fixture
-def full_shelf(make_product, make_picture, wallpapers):
+def full_catalogue(make_product, make_picture, wallpapers):
     for number in range(PRODUCTS_PER_PAGE + 1):
         product = make_product(
             f"Mountain number {number} at dawn", category=wallpapers, description="Snow. " * 50
@@ -270,8 +270,8 @@ def full_shelf(make_product, make_picture, wallpapers):
         Picture.objects.bulk_create(picture for picture in pictures if picture.pk is None)
 
 
-def test_a_full_shelf_asks_no_more_than_eight_questions(
-    client, full_shelf, django_assert_max_num_queries
+def test_a_full_catalogue_asks_no_more_than_eight_questions(
+    client, full_catalogue, django_assert_max_num_queries
 ):
     client.post(f"/basket/{Product.objects.first().pk}/")  # a session and a basket as well
     last = Product.objects.order_by("-pk").first().pk
@@ -283,7 +283,7 @@ def test_a_full_shelf_asks_no_more_than_eight_questions(
         assert len(titles(page)) == PRODUCTS_PER_PAGE
 
 
-def test_a_full_shelf_is_small_on_the_wire(client, full_shelf):
+def test_a_full_catalogue_is_small_on_the_wire(client, full_catalogue):
     cache.set("blockonomics-price-USD", RATE)
     page = client.get("/", headers={"accept-encoding": "identity"}).content
     assert titles(client.get("/")) and page.count(b"srcset") == 2 * PRODUCTS_PER_PAGE
@@ -296,6 +296,6 @@ def test_a_full_shelf_is_small_on_the_wire(client, full_shelf):
     assert sent <= 30 * 1024
 
 
-def test_the_shelf_is_only_looked_at(client, product):
+def test_the_catalogue_is_only_looked_at(client, product):
     assert client.post("/").status_code == 405
     assert client.post(product.get_absolute_url()).status_code == 405

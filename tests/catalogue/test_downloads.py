@@ -3,9 +3,9 @@
 import pytest
 from django.test import AsyncClient
 
-from payments.models import Invoice, Line, Product
-from payments.providers.base import Sighting
-from tests.conftest import txid
+from payments import checkout, ingestion
+from payments.models import Line, Product
+from tests.conftest import report
 
 GOODS = b"a mountain, full size"
 
@@ -55,7 +55,7 @@ def test_another_invoices_key_opens_nothing(fetch, make_invoice, call_back):
 def test_a_product_without_a_file_has_no_download(
     fetch, make_product, provider, service, call_back
 ):
-    invoice = Invoice.objects.create_for([Line(make_product(file=None))], provider)
+    invoice = checkout.place_order([Line(make_product(file=None))], provider)
     call_back(invoice)
 
     assert fetch(invoice).status_code == 404
@@ -116,6 +116,6 @@ async def test_under_asgi_the_file_flows_in_chunks(big_purchase):
 def big_purchase(transactional_db, make_product, provider, service):
     size = 1_000_000
     lines = [Line(make_product(file=b"\0" * size))]
-    invoice = Invoice.objects.create_for(lines, provider)
-    Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), invoice.due, 2))
+    invoice = checkout.place_order(lines, provider)
+    ingestion.record_report(provider, report(invoice))
     return f"/payments/invoice/{invoice.key}/download/{invoice.lines.get().pk}/", size

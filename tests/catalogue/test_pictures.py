@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from PIL import Image
 
-from payments import pictures
+from catalogue import pictures
 from payments.models import Picture, Product
 
-ADD = "/admin/payments/product/add/"
+ADD = "/admin/catalogue/product/add/"
 
 
 def file(kind="PNG", size=(640, 360), mode="RGB", **options) -> bytes:
@@ -41,7 +38,7 @@ def vast_png(width: int, height: int) -> bytes:
 
 @pytest.fixture
 def upload(admin_client, django_capture_on_commit_callbacks):
-    """Puts a product with this picture on the shelf, as the merchant does; returns the page."""
+    """Puts a product with this picture in the catalogue, as the merchant does; returns the page."""
 
     def upload(content: bytes, name="preview.png"):
         with django_capture_on_commit_callbacks(execute=True):
@@ -257,34 +254,3 @@ def test_what_is_seen_first_is_loaded_first(client, make_product, make_picture):
 
 
 # A shop of before, with one picture to a product
-
-
-@pytest.fixture
-def upgrade(transactional_db):
-    """Takes the database back to where a product had one picture, and forth again."""
-    before = [("payments", "0004_unsettled_transactions")]
-    executor = MigrationExecutor(connection)
-    executor.migrate(before)
-    models = executor.loader.project_state(before).apps
-    yield models, lambda: call_command("migrate", verbosity=0)
-    call_command("migrate", verbosity=0)
-
-
-def test_the_picture_of_before_becomes_the_first(upgrade, settings, capsys):
-    before, go = upgrade
-    OldProduct = before.get_model("payments", "Product")
-    for slug, content in {"good": file(), "broken": b"no picture", "without": None}.items():
-        old = OldProduct(slug=slug, title=slug, price=1)
-        if content:
-            old.picture.save("preview.png", SimpleUploadedFile("preview.png", content), save=False)
-        old.save()
-    gone = OldProduct.objects.create(slug="gone", title="gone", price=1, picture="products/x.png")
-
-    go()
-
-    picture = Picture.objects.get()
-    assert picture.product.slug == "good"
-    assert (picture.width, picture.height) == (640, 360)
-    assert all((settings.MEDIA_ROOT / size.name).exists() for size in picture.sizes("AVIF"))
-    assert Product.objects.get(pk=gone.pk).cover is None
-    assert "no picture in products/x.png" in capsys.readouterr().out

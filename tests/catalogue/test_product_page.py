@@ -170,7 +170,7 @@ def test_no_text_leaves_its_place_in_the_data(look, make_product, attack):
     ("path", "is_found"),
     [("/", True), ("/?q=snow", False), ("/?sort=price", False), ("/?after=1", False)],
 )
-def test_only_the_plain_shelf_is_for_search_engines(look, make_product, path, is_found):
+def test_only_the_plain_catalogue_is_for_search_engines(look, make_product, path, is_found):
     make_product()
 
     page = look(path)

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from catalogue.pagination import PRODUCTS_PER_PAGE
 from payments.models import Product
-from payments.paging import PRODUCTS_PER_PAGE
 from tests.catalogue.test_catalogue import titles
 
 postgresql = pytest.mark.skipif(
@@ -31,12 +31,12 @@ postgresql = pytest.mark.skipif(
         ("", ["Mountain", "Lake", "Forest"]),
     ],
 )
-def test_all_words_are_searched_in_title_and_description(shelf, make_product, words, found):
+def test_all_words_are_searched_in_title_and_description(catalogue, make_product, words, found):
     make_product("Forest", description="green")
     make_product("Lake", description="with snow around it")
     make_product("Mountain", description="covered by snow")
 
-    assert titles(shelf(q=words)) == found
+    assert titles(catalogue(q=words)) == found
 
 
 @pytest.mark.parametrize(
@@ -52,38 +52,38 @@ def test_all_words_are_searched_in_title_and_description(shelf, make_product, wo
         ("7 number", ["Number 7"]),
     ],
 )
-def test_less_than_three_letters_are_a_whole_word(shelf, make_product, words, found):
+def test_less_than_three_letters_are_a_whole_word(catalogue, make_product, words, found):
     make_product("Number 7")
     make_product("Number 77")
     make_product("Shirt XL")
     make_product("Mountain", description="covered by snow")
 
-    assert titles(shelf(q=words)) == found
+    assert titles(catalogue(q=words)) == found
 
 
-def test_a_percent_sign_is_searched_as_it_is(shelf, make_product):
+def test_a_percent_sign_is_searched_as_it_is(catalogue, make_product):
     make_product("Half")
     make_product("50 % more")
 
-    assert titles(shelf(q="%")) == ["50 % more"]
+    assert titles(catalogue(q="%")) == ["50 % more"]
 
 
-def test_one_who_finds_nothing_is_led_back(shelf, make_product):
+def test_one_who_finds_nothing_is_led_back(catalogue, make_product):
     make_product()
 
-    page = shelf(q="elephant").content.decode()
+    page = catalogue(q="elephant").content.decode()
 
-    assert "Nothing on the shelf matches." in page
+    assert "Nothing in the catalogue matches." in page
     assert "See everything." in page
 
 
 @pytest.mark.parametrize("words", ["Number", "a&b=c", "50 %", 'say "hi"', "Käse/Brot + 1"])
-def test_the_pages_keep_the_search_words(client, shelf, make_product, words):
+def test_the_pages_keep_the_search_words(client, catalogue, make_product, words):
     for number in range(PRODUCTS_PER_PAGE + 1):
         make_product(f"{number}. {words}")
     make_product("Something else")
 
-    link = re.search(r'rel="next" href="([^"]+)"', shelf(q=words).content.decode())[1]
+    link = re.search(r'rel="next" href="([^"]+)"', catalogue(q=words).content.decode())[1]
     second = client.get("/" + unescape(link))
 
     assert titles(second) == [f"0. {words}"]
@@ -103,20 +103,20 @@ def test_the_pages_keep_the_search_words(client, shelf, make_product, words):
         "%%%",
         "_",
         "\\",
-        "'; DROP TABLE payments_product; --",
+        "'; DROP TABLE catalogue_product; --",
         "<script>alert(1)</script>",
         "{{ 7|add:7 }}",
         "\u202e\U0001f3d4\ufffd",
     ],
     ids=lambda words: ascii(words)[:20],
 )
-def test_hostile_words_are_only_words(shelf, make_product, words):
+def test_hostile_words_are_only_words(catalogue, make_product, words):
     make_product("Untouched")
 
-    page = shelf(q=words).content.decode()
+    page = catalogue(q=words).content.decode()
 
     assert "<script>alert" not in page
-    assert titles(shelf()) == ["Untouched"]
+    assert titles(catalogue()) == ["Untouched"]
 
 
 def test_bytes_that_are_no_text_are_only_words(client, db):
@@ -127,20 +127,20 @@ OPERATORS = ["&", "|", "!", ":*", "<->", "-", "--", '"', "' & '", "(", "or", "OR
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_operators_in_any_place_are_no_errors(shelf, make_product, operator):
+def test_operators_in_any_place_are_no_errors(catalogue, make_product, operator):
     make_product("Mountain")
 
     for words in (operator, f"{operator}mountain", f"mountain{operator}", f"a {operator} b"):
         for sort in ("match", "price"):
-            shelf(q=words, sort=sort)
+            catalogue(q=words, sort=sort)
 
 
-def test_the_best_match_stands_first(shelf, make_product):
+def test_the_best_match_stands_first(catalogue, make_product):
     make_product("Lake")
     make_product("Forest", description="There is a lake behind it.")
 
-    assert titles(shelf(q="lake")) == ["Lake", "Forest"]
-    assert titles(shelf(q="lake", sort="newest")) == ["Forest", "Lake"]
+    assert titles(catalogue(q="lake")) == ["Lake", "Forest"]
+    assert titles(catalogue(q="lake", sort="newest")) == ["Forest", "Lake"]
 
 
 def test_the_best_matches_have_pages(client, make_product):
@@ -159,13 +159,13 @@ def test_the_best_matches_have_pages(client, make_product):
 
 @postgresql
 @pytest.mark.parametrize("words", ["lakes", '"quiet lake"', "lake -forest", "moon or lake"])
-def test_words_are_read_as_a_search_engine_does(shelf, make_product, words):
+def test_words_are_read_as_a_search_engine_does(catalogue, make_product, words):
     make_product("Forest", description="A lake that is quiet.")
     make_product("A Quiet Lake")
 
-    assert "A Quiet Lake" in titles(shelf(q=words))
+    assert "A Quiet Lake" in titles(catalogue(q=words))
     if words != "lakes" and "or" not in words.split():
-        assert titles(shelf(q=words)) == ["A Quiet Lake"]
+        assert titles(catalogue(q=words)) == ["A Quiet Lake"]
 
 
 @postgresql
@@ -175,7 +175,7 @@ def test_the_index_is_used(make_product):
         for number in range(3_000)
     )
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE payments_product")
+        cursor.execute("ANALYZE catalogue_product")
 
     with CaptureQueriesContext(connection) as asked:
         list(Product.objects.on_sale().matching("2999"))

@@ -3,8 +3,8 @@ import re
 import pytest
 from django.test import Client
 
+from catalogue.sitemaps import SITEMAP_SECONDS, OurSitemap
 from payments.models import Category
-from payments.views.crawlers import SITEMAP_SECONDS, OurSitemap
 
 
 def addresses(response) -> list[str]:
@@ -46,6 +46,13 @@ def test_an_empty_shop_has_a_sitemap(listed, db, settings):
     assert listed() == [f"{settings.SITE_URL}/"]
 
 
+def test_the_files_of_the_sitemap_keep_their_addresses(client, db, settings):
+    assert addresses(client.get("/sitemap.xml")) == [
+        f"{settings.SITE_URL}/sitemap-{section}.xml"
+        for section in ("shelf", "categories", "products")
+    ]
+
+
 def test_every_address_answers(client, listed, make_product, settings):
     make_product(category=Category.objects.create(title="Used", slug="used"))
 
@@ -53,7 +60,7 @@ def test_every_address_answers(client, listed, make_product, settings):
         assert client.get(address.removeprefix(settings.SITE_URL)).status_code == 200
 
 
-def test_a_long_shelf_is_listed_in_several_files(
+def test_a_long_catalogue_is_listed_in_several_files(
     client, listed, make_product, settings, monkeypatch
 ):
     monkeypatch.setattr(OurSitemap, "limit", 2)

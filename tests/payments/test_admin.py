@@ -11,10 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from PIL import Image
 
+from payments import refunds
 from payments.models import Callback, Invoice, InvoiceLine, Product, Transaction
 from tests.conftest import txid
 
-PRODUCTS = "/admin/payments/product/"
+PRODUCTS = "/admin/catalogue/product/"
 INVOICES = "/admin/payments/invoice/"
 CALLBACKS = "/admin/payments/callback/"
 # What the form of a product says of its pictures.
@@ -53,7 +54,7 @@ def found(desk):
 # Products
 
 
-def test_a_product_is_put_on_the_shelf(admin_client, desk, picture, settings):
+def test_a_product_is_put_into_the_catalogue(admin_client, desk, picture, settings):
     response = admin_client.post(
         f"{PRODUCTS}add/",
         {
@@ -107,7 +108,7 @@ def test_a_product_has_a_price(admin_client, price):
     assert not Product.objects.exists()
 
 
-def test_a_product_is_taken_off_the_shelf_in_the_list(admin_client, desk, product):
+def test_a_product_is_taken_out_of_the_catalogue_in_the_list(admin_client, desk, product):
     form = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": product.pk, "_save": "1"}
 
     admin_client.post(PRODUCTS, form)
@@ -171,7 +172,7 @@ def test_an_invoice_is_shown_with_all_that_is_known_of_it(desk, make_invoice, ca
 
     for fact in (
         invoice.order,
-        invoice.reference,
+        invoice.attempt.reference,
         "buyer@example.com",
         "10.00\u00a0USD",
         "Mountain",
@@ -213,7 +214,7 @@ def test_an_invoice_without_an_answer_in_time_is_shown_as_expired(desk, make_inv
         "{invoice.order_code}",
         " {invoice.order} ",
         "{lower}",
-        "{invoice.reference}",
+        "{invoice.attempt.reference}",
         "{txid}",
         "buyer@example.com",
         "BUYER@example",
@@ -245,12 +246,12 @@ def test_the_list_is_filtered_by_settlement(found, make_invoice, call_back):
         "paid": make_invoice(),
         "cancelled": make_invoice(),
     }
-    orders["cancelled"].cancel("merchant clerk", "sold out")
+    refunds.cancel(orders["cancelled"], "merchant clerk", "sold out")
     call_back(orders["underpaid"], number=1, value=1)
     call_back(orders["confirming"], number=2, status=0)
     call_back(orders["paid"], number=3, status=2)
 
-    assert set(orders) == set(Invoice.Settlement.values)
+    assert set(orders) == set(Invoice.Settlement)
     for settlement, invoice in orders.items():
         assert found(settlement=settlement) == {invoice.order}
     assert found() == {invoice.order for invoice in orders.values()}

@@ -12,9 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from payments.models import Callback, Delivery, Invoice
-from payments.models import callbacks as inbox
-from payments.providers.blockonomics import Blockonomics
+from payments import ingestion
+from payments.models import Callback, Delivery, Invoice, PaymentAttempt, Transaction
+from payments.models import callback as inbox
+from payments.providers.blockonomics import Blockonomics, messages
 from tests.conftest import SECRET, address, txid
 
 DOOR = "/payments/callback/blockonomics"
@@ -28,7 +29,7 @@ def bug(monkeypatch):
     def fail(*args, **kwargs):
         raise ZeroDivisionError("a bug in the books")
 
-    monkeypatch.setattr(Invoice, "settle", fail)
+    monkeypatch.setattr(ingestion, "settle", fail)
     return monkeypatch
 
 
@@ -86,7 +87,7 @@ def test_it_is_kept_with_its_outcome_and_the_reason(
 ):
     usual = {
         "secret": SECRET,
-        "addr": invoice.reference,
+        "addr": invoice.attempt.reference,
         "status": "2",
         "value": "10000",
         "txid": txid(1),
@@ -139,11 +140,11 @@ def test_more_fields_than_a_request_may_have_are_not_kept(client, db):
 def test_it_is_committed_before_it_is_judged(invoice, call_back, monkeypatch):
     seen = []
 
-    def judge(self, provider, sighting, *args, **kwargs):
+    def judge(provider, report, *args, **kwargs):
         seen.append((connection.in_atomic_block, kept().outcome))
         raise SystemExit("the process dies in the middle")
 
-    monkeypatch.setattr(type(Invoice.objects), "record", judge)
+    monkeypatch.setattr(ingestion, "record_report", judge)
     with pytest.raises(SystemExit):
         call_back(invoice)
 
@@ -157,14 +158,14 @@ def test_a_bug_in_the_judging_loses_nothing(invoice, call_back, bug):
     assert response.status_code == 503
     assert kept().outcome == "failed"
     assert kept().note == "ZeroDivisionError: a bug in the books"
-    assert not invoice.transactions.exists()
+    assert not Transaction.objects.of(invoice).exists()
 
 
 def test_a_bug_in_the_reading_loses_nothing(invoice, call_back, monkeypatch):
-    def fail(self, words):
+    def fail(*args, **kwargs):
         raise ZeroDivisionError("a bug in the reading")
 
-    monkeypatch.setattr(Blockonomics, "_txid", fail)
+    monkeypatch.setattr(messages.PaymentCallback, "model_validate", fail)
     response = call_back(invoice)
 
     assert response.status_code == 503
@@ -175,17 +176,17 @@ def test_a_bug_in_the_reading_loses_nothing(invoice, call_back, monkeypatch):
 
 
 def test_whatever_a_bug_says_can_be_kept(invoice, call_back, monkeypatch):
-    def fail(self, words):
+    def fail(*args, **kwargs):
         raise ZeroDivisionError("nul \0 within")
 
-    monkeypatch.setattr(Blockonomics, "_txid", fail)
+    monkeypatch.setattr(messages.PaymentCallback, "model_validate", fail)
 
     assert call_back(invoice).status_code == 503
     assert kept().note == "ZeroDivisionError: nul  within"
 
 
 def test_a_bug_in_the_reading_opens_no_door(invoice, call_back, monkeypatch):
-    monkeypatch.setattr(Blockonomics, "read_again", lambda self, query: 1 / 0)
+    monkeypatch.setattr(Blockonomics, "parse", lambda self, callback: 1 / 0)
 
     assert call_back(invoice, secret="wrong").status_code == 403
     assert not Callback.objects.exists()
@@ -218,16 +219,16 @@ def test_processed_twice_it_changes_nothing(invoice, call_back, bug, process_aga
 
     assert "Already known" in page
     assert (list(Invoice.objects.values()), list(invoice.timeline.values())) == before
-    assert Delivery.objects.count() == invoice.transactions.count() == 1
+    assert Delivery.objects.count() == Transaction.objects.of(invoice).count() == 1
 
 
 def test_an_address_that_became_known_gets_its_money(make_invoice, call_back, process_again):
     invoice = make_invoice()
-    reference = invoice.reference
-    Invoice.objects.update(reference=address(500))
+    reference = invoice.attempt.reference
+    PaymentAttempt.objects.update(reference=address(500))
     call_back(addr=reference)
     assert kept().outcome == "unknown"
-    Invoice.objects.update(reference=reference)
+    PaymentAttempt.objects.update(reference=reference)
 
     process_again()
 
@@ -247,27 +248,28 @@ def test_however_late_it_is_processed_the_payment_came_when_it_came(
 
     process_again()
 
-    payment = invoice.transactions.get()
+    payment = Transaction.objects.of(invoice).get()
     assert payment.first_seen == received_at
-    assert (payment.late, payment.rate) == (False, invoice.rate)
+    assert (payment.late, payment.rate) == (False, invoice.attempt.rate)
     assert Invoice.objects.get().settlement == "paid"
 
 
 def test_what_was_promised_outlives_the_next_quote(
     invoice, call_back, bug, process_again, service, client, time_machine
 ):
+    promised = invoice.attempt.rate
     call_back(invoice)
     bug.undo()
     cache.clear()
     service.answers["price"] = (200, '{"price": 1}')
     time_machine.move_to(invoice.expires_at + timedelta(minutes=5), tick=False)
     client.post(f"/payments/invoice/{invoice.key}/quote/")
-    assert Invoice.objects.get().rate == 1
+    assert Invoice.objects.get().attempt.rate == 1
 
     process_again()
 
-    payment = invoice.transactions.get()
-    assert (payment.late, payment.rate) == (False, invoice.rate)
+    payment = Transaction.objects.of(invoice).get()
+    assert (payment.late, payment.rate) == (False, promised)
     assert Invoice.objects.get().settlement == "paid"
 
 
@@ -281,13 +283,13 @@ def test_a_promise_is_kept_though_a_later_callback_was_judged_first(
     service.answers["price"] = (200, f'{{"price": {market}}}')
     time_machine.move_to(invoice.expires_at + timedelta(minutes=5), tick=False)
     call_back(invoice, status=1)
-    assert invoice.transactions.get().rate == market
+    assert Transaction.objects.of(invoice).get().rate == market
 
     process_again()
 
-    payment = invoice.transactions.get()
-    assert (payment.late, payment.rate) == (late, max(market, invoice.rate))
-    assert payment.status == 1
+    payment = Transaction.objects.of(invoice).get()
+    assert (payment.late, payment.rate) == (late, max(market, invoice.attempt.rate))
+    assert payment.confirmations == 1
     assert Invoice.objects.get().settlement == "confirming"
     assert invoice.timeline.filter(kind="valued").exists() != late
 
@@ -305,7 +307,7 @@ def test_what_came_between_two_quotes_was_promised_nothing(
 
     process_again()
 
-    payment = invoice.transactions.get()
+    payment = Transaction.objects.of(invoice).get()
     assert (payment.late, payment.rate) == (True, 50_000)
 
 
@@ -381,7 +383,7 @@ def one_of_each(make_invoice, call_back, monkeypatch):
     call_back(invoice, number=3, crypto="BCH")
     call_back(invoice, number=4, status=7)
     with monkeypatch.context() as broken:
-        broken.setattr(Invoice, "settle", lambda *args: 1 / 0)
+        broken.setattr(ingestion, "settle", lambda *args: 1 / 0)
         call_back(invoice, number=5)
     Callback.objects.create(provider="blockonomics", query="", outcome="received")
     return {callback.outcome: callback for callback in Callback.objects.all()}
@@ -470,7 +472,7 @@ def test_what_the_books_know_is_not_forgotten_with_the_callback(
     Callback.objects.prune()
 
     assert not Callback.objects.exists()
-    assert invoice.transactions.count() == 1
+    assert Transaction.objects.of(invoice).count() == 1
     assert Invoice.objects.get().settlement == "paid"
     assert invoice.timeline.count() == 4
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import translation
 
-from payments import providers
+from payments import checkout, notifications, presentation, providers
 from payments.models import Invoice, Line, Mail
 from tests.conftest import RATE, address
 
@@ -33,10 +33,14 @@ def test_a_purchase_leads_to_an_invoice(buy, product):
 
     invoice = Invoice.objects.get()
     assert (response.status_code, response["Location"]) == (302, invoice.get_absolute_url())
-    assert (invoice.reference, invoice.asset) == (address(0), "BTC")
-    assert (invoice.total, invoice.currency, invoice.rate) == (product.price, "USD", RATE)
-    assert (invoice.due, invoice.status, invoice.settlement) == (10_000, -1, "waiting")
-    assert (invoice.expires_at - invoice.quoted_at).total_seconds() == 15 * 60
+    assert (invoice.attempt.reference, invoice.attempt.asset_code) == (address(0), "BTC")
+    assert (invoice.total, invoice.currency, invoice.attempt.rate) == (product.price, "USD", RATE)
+    assert (invoice.attempt.due, presentation.status_of(invoice), invoice.settlement) == (
+        10_000,
+        -1,
+        "waiting",
+    )
+    assert (invoice.expires_at - invoice.attempt.quoted_at).total_seconds() == 15 * 60
     assert len(invoice.key) == 32
 
 
@@ -82,9 +86,9 @@ def test_address_and_price_are_asked_for_at_the_same_time(product, service):
     for method, call in (("POST", "new_address"), ("GET", "price")):
         service.add_callback(method, f"http://127.0.0.1:8000/sandbox/api/{call}", meet(call))
 
-    Invoice.objects.create_for([Line(product)], providers.get("blockonomics"))
+    checkout.place_order([Line(product)], providers.get("blockonomics"))
 
-    assert Invoice.objects.get().due == 10_000
+    assert Invoice.objects.get().attempt.due == 10_000
 
 
 def test_a_fresh_price_from_the_cache_saves_the_call(buy, make_product, service):
@@ -308,7 +312,7 @@ def test_trouble_upstream_is_told_plainly_and_leaves_nothing_half_made(
 
 def test_an_address_that_an_invoice_has_already_is_asked_for_again(buy, make_product, service):
     buy(make_product("One"))
-    taken = Invoice.objects.get().reference
+    taken = Invoice.objects.get().attempt.reference
     answers = iter([taken, address(77)])
     service.reset()
     service.add_callback(
@@ -319,12 +323,12 @@ def test_an_address_that_an_invoice_has_already_is_asked_for_again(buy, make_pro
 
     buy(make_product("Two"))
 
-    assert {invoice.reference for invoice in Invoice.objects.all()} == {taken, address(77)}
+    assert {invoice.attempt.reference for invoice in Invoice.objects.all()} == {taken, address(77)}
 
 
 def test_nobody_is_shown_the_address_of_another_invoice(buy, make_product, service, caplog):
     buy(make_product("One"))
-    taken = Invoice.objects.get().reference
+    taken = Invoice.objects.get().attempt.reference
     service.answers["new_address"] = (200, f'{{"address": "{taken}"}}')
 
     response = buy(make_product("Two"))
@@ -341,7 +345,7 @@ def test_a_test_mode_address_is_taken_where_test_mode_is_allowed(buy, product, s
     service.answers["new_address"] = (200, '{"address": "1TestBTCAddress7"}')
 
     assert buy(product).status_code == 302
-    assert Invoice.objects.get().reference == "1TestBTCAddress7"
+    assert Invoice.objects.get().attempt.reference == "1TestBTCAddress7"
 
 
 @pytest.mark.parametrize(
@@ -361,7 +365,7 @@ def test_every_kind_of_address_of_the_network_is_taken(
     service.answers["new_address"] = (200, f'{{"address": "{given}"}}')
 
     assert buy(product).status_code == 302
-    assert Invoice.objects.get().reference == given
+    assert Invoice.objects.get().attempt.reference == given
 
 
 @pytest.mark.parametrize("fault", [(200, '{"price": null}'), (500, ""), requests.Timeout()])
@@ -372,7 +376,7 @@ def test_an_address_that_nobody_was_shown_goes_to_the_next_purchase(buy, product
 
     buy(product)
 
-    assert Invoice.objects.get().reference == address(0)
+    assert Invoice.objects.get().attempt.reference == address(0)
     assert len(calls(service, "/api/new_address")) == 1
 
 
@@ -403,7 +407,7 @@ def test_an_address_gets_the_link_at_once(client, product, service):
     assert invoice.email == "buyer@example.com"
     mail = invoice.mails.get()
     assert (mail.kind, mail.to) == ("created", "buyer@example.com")
-    assert invoice.get_absolute_url() in mail.message().body
+    assert invoice.get_absolute_url() in notifications.message(mail).body
 
 
 def test_nobody_has_to_give_an_address(client, product, service):

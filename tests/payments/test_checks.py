@@ -9,8 +9,10 @@ from django.core.checks import Warning, registry
 from django.core.management import get_commands
 from dotenv import dotenv_values
 
-from payments import checks
+from payments import checks, providers
+from payments.bitcoin import checks as bitcoin
 from payments.providers.blockonomics import ADVICE
+from payments.providers.blockonomics import checks as blockonomics
 
 ROOT = Path(__file__).parents[2]
 # The account key of BIP84's test vectors.
@@ -26,6 +28,7 @@ def env_example(name):
 
 SOUND = {
     "DEBUG": False,
+    "WAYS_TO_PAY": ["blockonomics"],
     "SECRET_KEY": "a-secret-key-of-our-own",
     "BLOCKONOMICS_URL": "https://www.blockonomics.co",
     "BLOCKONOMICS_XPUB": "",
@@ -81,6 +84,8 @@ TROUBLE = [
     ("payments.E021", {"BLOCK_EXPLORER": "https://mempool.space/{txid}/{other}"}),
     ("payments.E021", {"BLOCK_EXPLORER": 'https://mempool.space/"><script>/{txid}'}),
     ("payments.E021", {"BLOCK_EXPLORER": "javascript:alert('https://a/{txid}')"}),
+    ("payments.E010", {"WAYS_TO_PAY": []}),
+    ("payments.E010", {"WAYS_TO_PAY": ["blockonomics", "barter"]}),
     ("payments.E011", {"TRUSTED_PROXIES": ["127.0.0.1", "proxy.example.com"]}),
     ("payments.E011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": []}),
     ("payments.W011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": ["0.0.0.0/0"]}),
@@ -153,8 +158,15 @@ def test_no_secret_is_told(said_of):
     assert "short-word" not in told
 
 
+def test_a_way_to_pay_that_is_not_offered_needs_no_settings(said_of, monkeypatch):
+    monkeypatch.setitem(providers.PROVIDERS, "tally", "tests.providers.invented.Tally")
+
+    assert said_of({"WAYS_TO_PAY": ["tally"], "BLOCKONOMICS_API_KEY": ""}) == []
+
+
 def test_every_check_of_the_shop_is_tried_here():
-    ids = set(re.findall(r"payments\.[EW]\d{3}", Path(checks.__file__).read_text()))
+    sources = [Path(module.__file__).read_text() for module in (checks, bitcoin, blockonomics)]
+    ids = set(re.findall(r"payments\.[EW]\d{3}", "".join(sources)))
 
     assert ids == {id for id, _ in TROUBLE}
 

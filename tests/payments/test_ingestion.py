@@ -1,4 +1,4 @@
-"""Invoice.objects.record: the one gate through which news of money comes into the books."""
+"""ingestion.record_report: the one gate through which news of money comes into the books."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -11,20 +11,20 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.models import Delivery, Invoice
-from payments.providers.base import Sighting
-from tests.conftest import RATE, txid
+from payments import ingestion
+from payments.models import Delivery, Invoice, Transaction
+from payments.presentation import status_of
+from payments.providers.base import TransactionReport
+from tests.conftest import RATE, report, txid
 
 
 @pytest.fixture
 def hear(invoice, provider):
-    """Records a sighting of the invoice's address; returns the invoice as it is afterwards."""
+    """Records a report of the invoice's address; returns the invoice as it is afterwards."""
 
     def hear(amount=10_000, status=2, number=1, replaceable=False, reference=None):
-        sighting = Sighting(
-            reference or invoice.reference, txid(number), amount, status, replaceable
-        )
-        Invoice.objects.record(provider, sighting)
+        told = report(invoice, number, amount, status, replaceable, reference)
+        ingestion.record_report(provider, told)
         return Invoice.objects.get(pk=invoice.pk)
 
     return hear
@@ -34,7 +34,7 @@ def test_a_confirmed_payment_pays_and_delivers(hear):
     invoice = hear()
 
     assert invoice.settlement == "paid"
-    assert invoice.status == 2
+    assert status_of(invoice) == 2
     assert invoice.paid_at is not None
     assert invoice.delivery.made_at == invoice.paid_at
 
@@ -45,7 +45,7 @@ def test_hearing_it_twice_changes_nothing(hear):
 
     assert twice.paid_at == once.paid_at
     assert twice.updated_at == once.updated_at
-    assert twice.transactions.count() == 1
+    assert Transaction.objects.of(twice).count() == 1
     assert Delivery.objects.count() == 1
 
 
@@ -54,9 +54,9 @@ def test_a_late_status_never_undoes_a_better_one(hear):
 
     invoice = hear(status=0)
 
-    assert invoice.status == 2
+    assert status_of(invoice) == 2
     assert invoice.settlement == "paid"
-    assert invoice.transactions.get().status == 2
+    assert Transaction.objects.of(invoice).get().is_final
 
 
 def test_several_transactions_add_up(hear):
@@ -69,7 +69,7 @@ def test_several_transactions_add_up(hear):
 def test_a_replaceable_payment_is_kept_and_shown(hear):
     invoice = hear(status=0, replaceable=True)
 
-    assert invoice.transactions.get().rbf
+    assert Transaction.objects.of(invoice).get().replaceable
     assert invoice.has_replaceable
     assert invoice.settlement == "confirming"
 
@@ -86,8 +86,8 @@ def test_a_payment_after_paid_is_noted_and_pays_nothing_twice(hear):
     invoice = hear(number=2)
 
     assert invoice.paid_at == paid.paid_at
-    assert invoice.books.received == 20_000
-    assert invoice.overpaid == 10_000
+    assert invoice.attempt.tally.received == 20_000
+    assert invoice.attempt.tally.excess == 10_000
     assert Delivery.objects.count() == 1
 
 
@@ -95,7 +95,7 @@ def test_one_transaction_pays_two_invoices(make_invoice, provider):
     invoices = [make_invoice(), make_invoice()]
 
     for invoice in invoices:
-        Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), 10_000, 2))
+        ingestion.record_report(provider, report(invoice, 1, 10_000, 2))
 
     assert Invoice.objects.paid().count() == 2
 
@@ -103,14 +103,17 @@ def test_one_transaction_pays_two_invoices(make_invoice, provider):
 def test_an_unknown_address_is_nobodys_money(hear):
     invoice = hear(reference="tb1qnobody")
 
-    assert invoice.status == -1
-    assert not invoice.transactions.exists()
+    assert status_of(invoice) == -1
+    assert not Transaction.objects.of(invoice).exists()
 
 
-def test_another_asset_never_counts(invoice, provider):
-    sighting = Sighting(invoice.reference, txid(1), 10_000, 2, asset="BCH")
+def test_a_reference_of_another_provider_never_counts(invoice, provider, monkeypatch):
+    monkeypatch.setattr(type(provider), "slug", "elsewhere")
 
-    assert Invoice.objects.record(provider, sighting).invoice is None
+    outcome = ingestion.record_report(provider, report(invoice))
+
+    assert outcome.result == "unknown"
+    assert not Transaction.objects.exists()
 
 
 def test_within_the_grace_a_payment_gets_the_quotes_rate(invoice, hear, service):
@@ -119,7 +122,7 @@ def test_within_the_grace_a_payment_gets_the_quotes_rate(invoice, hear, service)
     with time_machine.travel(invoice.expires_at + timedelta(seconds=59), tick=False):
         heard = hear()
 
-    assert heard.transactions.get().rate == RATE
+    assert Transaction.objects.of(heard).get().rate == RATE
     assert not heard.has_late
     assert heard.settlement == "paid"
 
@@ -135,51 +138,51 @@ def test_a_late_payment_is_worth_what_the_market_says(
     with time_machine.travel(invoice.expires_at + timedelta(seconds=61), tick=False):
         heard = hear()
 
-    assert heard.transactions.get().rate == Decimal(market)
+    assert Transaction.objects.of(heard).get().rate == Decimal(market)
     assert heard.has_late
     assert heard.settlement == settlement
 
 
-def test_a_late_payment_without_a_rate_is_kept_and_valued_by_the_next_sighting(
+def test_a_late_payment_without_a_rate_is_kept_and_valued_by_the_next_report(
     invoice, hear, service
 ):
     cache.clear()
 
     with time_machine.travel(invoice.expires_at + timedelta(hours=1), tick=False):
         service.answers["price"] = (503, "")
-        assert hear(status=1).transactions.get().rate is None
+        assert Transaction.objects.of(hear(status=1)).get().rate is None
         assert hear(status=1).settlement == "underpaid"
         service.answers.clear()
 
-        assert hear(status=2).transactions.get().rate == RATE
+        assert Transaction.objects.of(hear(status=2)).get().rate == RATE
         assert hear(status=2).settlement == "paid"
 
 
-def test_no_sighting_changes_the_rate_of_a_transaction(invoice, hear, provider, monkeypatch):
+def test_no_report_changes_the_rate_of_a_transaction(invoice, hear, provider, monkeypatch):
     hear(status=0)
     monkeypatch.setattr(type(provider), "market_rate", lambda self, currency: Decimal(1))
 
     with time_machine.travel(invoice.expires_at + timedelta(days=1), tick=False):
         heard = hear(status=2)
 
-    assert heard.transactions.get().rate == RATE
+    assert Transaction.objects.of(heard).get().rate == RATE
     assert heard.settlement == "paid"
 
 
 def test_the_deeper_in_the_chain_the_better_the_witness(hear):
     hear(amount=10_000, status=0)
 
-    assert hear(amount=4_000, status=1).books.received == 4_000
-    assert hear(amount=10_000, status=0).books.received == 4_000
+    assert hear(amount=4_000, status=1).attempt.tally.received == 4_000
+    assert hear(amount=10_000, status=0).attempt.tally.received == 4_000
 
 
 def test_a_late_echo_does_not_bring_a_dropped_transaction_back(hear):
-    payment = hear(status=0).transactions.get()
+    payment = Transaction.objects.of(hear(status=0)).get()
     payment.dropped_at = timezone.now()
     payment.save()
 
-    assert hear(status=0).transactions.get().dropped_at
-    assert not hear(status=1).transactions.get().dropped_at
+    assert Transaction.objects.of(hear(status=0)).get().dropped_at
+    assert not Transaction.objects.of(hear(status=1)).get().dropped_at
 
 
 def test_the_database_itself_refuses_a_second_delivery(hear):
@@ -203,26 +206,36 @@ def test_open_pages_are_told_after_the_commit(
     assert told == [invoice.key]
 
 
-sightings = st.lists(
+reports = st.lists(
     st.tuples(st.integers(1, 3), st.integers(0, 2), st.booleans()), min_size=1, max_size=12
 )
 
 
-@given(sightings, st.randoms())
+@given(reports, st.randoms())
 def test_the_order_in_which_it_is_heard_makes_no_difference(heard, random):
-    """Pure facts: the same sightings in any order leave the same books."""
+    """Pure facts: the same reports in any order leave the same books."""
     from payments.models import Transaction
 
     def books_after(order):
         rows = {}
         for number, status, replaceable in order:
-            sighting = Sighting("", txid(number), 3_400, status, replaceable)
+            told = TransactionReport("", txid(number), 3_400, status, status == 2, replaceable)
             row = rows.setdefault(
-                number, Transaction(amount=3_400, status=status, rbf=replaceable, rate=RATE)
+                number,
+                Transaction(
+                    amount=3_400,
+                    confirmations=status,
+                    is_final=status == 2,
+                    replaceable=replaceable,
+                    rate=RATE,
+                ),
             )
             row.save = lambda: None
-            row.hear(sighting, RATE, at=None, by="callback")
-        return {number: (row.status, row.rbf, row.amount) for number, row in rows.items()}
+            row.update_from(told, RATE, at=None, by="callback")
+        return {
+            number: (row.confirmations, row.is_final, row.replaceable, row.amount)
+            for number, row in rows.items()
+        }
 
     shuffled = random.sample(heard, len(heard))
 

@@ -14,11 +14,10 @@ from django.db import connection, transaction
 from django.utils import timezone, translation
 from django_tasks_db.models import DBTaskResult
 
-from payments import tasks
-from payments.models import Invoice, Line, Mail, RefundClaim
-from payments.models.mail import MailIsBusy
-from payments.providers.base import Sighting
-from tests.conftest import SECRET, txid
+from payments import checkout, ingestion, notifications, outbox, quoting, review, tasks, worker
+from payments.models import Invoice, Line, Mail, PaymentAttempt, Refund
+from payments.notifications import MailIsBusy
+from tests.conftest import SECRET, report, txid
 
 SHOPPER, MERCHANT = "buyer@example.com", "merchant@example.com"
 
@@ -75,7 +74,7 @@ def test_the_merchant_gets_the_desk_and_no_key_to_the_goods(hear, invoice, setti
     text = sent()[MERCHANT, f"Sold: order {invoice.order}, 20.00\u00a0USD"].body
 
     assert f"{settings.SITE_URL}/admin/payments/invoice/{invoice.pk}/change/" in text
-    assert "0.00020000 BTC" in text and invoice.reference in text
+    assert "0.00020000 BTC" in text and invoice.attempt.reference in text
     assert invoice.key not in text
 
 
@@ -93,7 +92,7 @@ def test_a_payment_that_is_gone_is_told_to_both(hear, invoice, vanish, settings)
     assert settings.SITE_URL + invoice.get_absolute_url() in shopper
     assert "20.00\u00a0USD is not paid" in shopper
     assert "has forgotten a payment before it was confirmed" in merchant
-    assert "20.00\u00a0USD" in merchant and invoice.reference in merchant
+    assert "20.00\u00a0USD" in merchant and invoice.attempt.reference in merchant
 
 
 def test_a_payment_that_is_gone_after_the_sale_alarms_the_merchant(hear, invoice, vanish):
@@ -109,14 +108,14 @@ def test_a_payment_that_is_gone_after_the_sale_alarms_the_merchant(hear, invoice
     ]
     text = messages[MERCHANT, f"A payment for order {invoice.order} is gone, after the sale"].body
     assert "The order stays paid" in text
-    assert invoice.reference in text
+    assert invoice.attempt.reference in text
     assert Invoice.objects.get().settlement == "paid"
 
 
 def test_a_later_loss_is_told_even_if_something_was_reviewed_before(hear, invoice, vanish):
     hear(status=0, amount=5)
     hear(status=1, amount=6)
-    Invoice.objects.get().mark_as_reviewed(by="merchant clerk")
+    review.mark_as_reviewed(Invoice.objects.get(), by="merchant clerk")
     hear(number=2, status=2)
     sent()
     mail.outbox.clear()
@@ -147,7 +146,7 @@ def test_several_reasons_are_one_mail_and_all_at_the_desk(hear, invoice):
     hear(status=0, amount=5)
     hear(status=1, amount=6)
 
-    Invoice.objects.call_for_review(invoice, "something else", by="worker")
+    review.flag_for_review(invoice, "something else", by="worker")
 
     assert [kind for kind, _ in kinds()].count("alarm") == 1
     assert "; something else" in Invoice.objects.get().review
@@ -157,8 +156,8 @@ def test_without_an_address_there_is_no_mail(make_invoice, provider, settings):
     settings.MERCHANT_EMAIL = ""
     silent = make_invoice(email="")
 
-    Invoice.objects.record(provider, Sighting(silent.reference, txid(1), silent.due, 2))
-    Invoice.objects.call_for_review(silent, "something", by="worker")
+    ingestion.record_report(provider, report(silent, 1, silent.attempt.due, 2))
+    review.flag_for_review(silent, "something", by="worker")
 
     assert kinds() == []
     assert not DBTaskResult.objects.exists()
@@ -166,7 +165,7 @@ def test_without_an_address_there_is_no_mail(make_invoice, provider, settings):
 
 def test_an_alarm_without_an_address_is_no_failure(db, settings):
     settings.MERCHANT_EMAIL = ""
-    tasks.alarm("somebody redirects the money")
+    outbox.alarm("somebody redirects the money")
 
     call_command("worker", "--once")
 
@@ -175,7 +174,7 @@ def test_an_alarm_without_an_address_is_no_failure(db, settings):
 
 
 def test_an_alarm_reaches_the_merchant(db, settings):
-    tasks.alarm("somebody redirects the money")
+    outbox.alarm("somebody redirects the money")
 
     ((who, subject),) = sent()
 
@@ -185,9 +184,9 @@ def test_an_alarm_reaches_the_merchant(db, settings):
 
 def test_two_alarms_are_two_and_one_alarm_twice_is_one(db, time_machine):
     time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
-    tasks.alarm("somebody redirects the money")
+    outbox.alarm("somebody redirects the money")
     time_machine.shift(3_601)
-    tasks.alarm("somebody redirects the money")
+    outbox.alarm("somebody redirects the money")
     for task in DBTaskResult.objects.all():
         tasks.alarm_merchant.enqueue(*task.args_kwargs["args"])
 
@@ -246,7 +245,7 @@ def test_the_rest_that_comes_before_the_mail_makes_it_needless(hear):
 
     sent()
 
-    assert needs().get().overtaken_at and not needs().get().sent_at
+    assert needs().get().superseded_at and not needs().get().sent_at
     assert {message.subject.partition(" ")[0] for message in mail.outbox} == {"Your", "Sold:"}
     assert set(DBTaskResult.objects.values_list("status", flat=True)) == {"SUCCESSFUL"}
 
@@ -259,13 +258,13 @@ def test_money_of_unknown_worth_asks_nothing_of_the_shopper(
     service.answers["price"] = (500, "")
 
     hear(amount=5_000)
-    Mail.objects.remind()
+    notifications.remind()
     assert not needs().exists()
     service.answers.clear()
     hear(amount=5_000)
 
     assert needs().count() == 1
-    text = needs().get().message().body
+    text = notifications.message(needs().get()).body
     assert "A payment came after the price had run out" in text
     assert "15.00\u00a0USD are missing, and the price has run out" in text
 
@@ -291,7 +290,7 @@ def test_a_second_quote_that_runs_out_is_told_as_well(noon, hear, invoice, provi
     sent()
     later(time_machine, minutes=16)
     sent()
-    Invoice.objects.get().requote(provider)
+    quoting.requote(Invoice.objects.get(), provider)
     sent()
     assert len(mail.outbox) == 2
 
@@ -317,26 +316,26 @@ def test_who_needs_no_reminder_gets_none(noon, hear, invoice, time_machine, stat
     if state != "nothing came":
         hear(amount=20_000 if state == "paid" else 5_000)
     if state == "reviewed":
-        Invoice.objects.call_for_review(invoice, "something odd", by="worker")
+        review.flag_for_review(invoice, "something odd", by="worker")
     if state == "nobody":
         Invoice.objects.update(email="")
     before = needs().count()
     later(time_machine, days=8 if state == "long ago" else 1)
 
-    Mail.objects.remind()
+    notifications.remind()
 
     assert needs().count() == before
 
 
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_look_at_the_same_time_remind_once(invoice, provider):
-    Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), 5_000, 2))
+    ingestion.record_report(provider, report(invoice, 1, 5_000, 2))
     Mail.objects.all().delete()
-    Invoice.objects.update(expires_at=timezone.now() - timedelta(minutes=5))
+    PaymentAttempt.objects.update(expires_at=timezone.now() - timedelta(minutes=5))
 
     def remind(_):
         try:
-            Mail.objects.remind()
+            notifications.remind()
         finally:
             connection.close()
 
@@ -366,10 +365,10 @@ def test_money_that_came_back_needs_no_mail_about_its_loss(hear, invoice, vanish
 
 
 def test_what_is_odd_after_a_person_has_looked_is_told_anew(invoice):
-    Invoice.objects.call_for_review(invoice, "something odd", by="worker")
-    Invoice.objects.get().mark_as_reviewed(by="merchant clerk")
+    review.flag_for_review(invoice, "something odd", by="worker")
+    review.mark_as_reviewed(Invoice.objects.get(), by="merchant clerk")
 
-    Invoice.objects.call_for_review(invoice, "something odd", by="worker")
+    review.flag_for_review(invoice, "something odd", by="worker")
 
     assert kinds() == [("alarm", MERCHANT)] * 2 + [("review", SHOPPER)] * 2
 
@@ -380,7 +379,7 @@ def test_what_is_odd_after_a_person_has_looked_is_told_anew(invoice):
 def test_an_address_that_comes_later_gets_the_link(make_invoice):
     quiet = make_invoice()
 
-    assert Mail.objects.subscribe(quiet, SHOPPER)
+    assert notifications.subscribe(quiet, SHOPPER)
 
     assert kinds() == [("created", SHOPPER)]
     assert (SHOPPER, f"Your order {quiet.order}") in sent()
@@ -388,15 +387,15 @@ def test_an_address_that_comes_later_gets_the_link(make_invoice):
 
 def test_an_address_that_comes_after_the_payment_gets_the_receipt(make_invoice, provider):
     quiet = make_invoice()
-    Invoice.objects.record(provider, Sighting(quiet.reference, txid(1), quiet.due, 2))
+    ingestion.record_report(provider, report(quiet, 1, quiet.attempt.due, 2))
 
-    Mail.objects.subscribe(quiet, SHOPPER)
+    notifications.subscribe(quiet, SHOPPER)
 
     assert (SHOPPER, f"Your order {quiet.order} is paid") in sent()
 
 
 def test_the_first_address_stays(invoice):
-    assert not Mail.objects.subscribe(invoice, "other@example.com")
+    assert not notifications.subscribe(invoice, "other@example.com")
 
     assert Invoice.objects.get().email == SHOPPER
     assert kinds() == []
@@ -426,9 +425,9 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("kind", Mail.Kind.values)
 def test_the_page_has_the_words_of_the_text_and_loads_nothing(invoice, kind, settings):
-    Mail.objects.about(invoice, kind)
+    notifications.notify(invoice, kind)
 
-    message = Mail.objects.get().message()
+    message = notifications.message(Mail.objects.get())
     ((html, mimetype),) = message.alternatives
     page = Page(html)
 
@@ -443,9 +442,9 @@ def test_the_page_has_the_words_of_the_text_and_loads_nothing(invoice, kind, set
 
 def test_a_title_is_text_in_the_page_too(make_product, provider, service):
     product = make_product(title="<b>Tom</b> & Jerry")
-    bought = Invoice.objects.create_for([Line(product)], provider, email=SHOPPER)
+    bought = checkout.place_order([Line(product)], provider, email=SHOPPER)
 
-    html = bought.mails.get().message().alternatives[0][0]
+    html = notifications.message(bought.mails.get()).alternatives[0][0]
 
     assert "&lt;b&gt;Tom&lt;/b&gt; &amp; Jerry" in html
     assert "<b>" not in html
@@ -468,17 +467,19 @@ def test_a_mail_arrives_whole(hear, invoice):
 def test_a_shopper_is_written_to_in_their_language(invoice, language, direction):
     Invoice.objects.update(language=language)
     with translation.override("fr"):
-        Mail.objects.about(invoice, Mail.Kind.PAID)
-        html = Mail.objects.get().message().alternatives[0][0]
+        notifications.notify(invoice, Mail.Kind.PAID)
+        html = notifications.message(Mail.objects.get()).alternatives[0][0]
 
     assert f'<html lang="{language or "en"}" dir="{direction}">' in html
 
 
 def test_a_merchant_is_written_to_in_the_shops_language(invoice):
     Invoice.objects.update(language="ar")
-    Mail.objects.about(invoice, Mail.Kind.SOLD)
+    notifications.notify(invoice, Mail.Kind.SOLD)
 
-    assert '<html lang="en" dir="ltr">' in Mail.objects.get().message().alternatives[0][0]
+    assert (
+        '<html lang="en" dir="ltr">' in notifications.message(Mail.objects.get()).alternatives[0][0]
+    )
 
 
 # Once
@@ -488,17 +489,19 @@ def test_a_merchant_is_written_to_in_the_shops_language(invoice):
 def test_each_kind_goes_out_once_however_often_it_is_asked_for(invoice, hear, kind):
     if kind == Mail.Kind.NEEDS:
         hear(amount=5)
-    if kind == Mail.Kind.CLAIMED:
-        RefundClaim.objects.create(invoice=invoice, address=invoice.reference)
+    if kind == Mail.Kind.REFUND_REQUESTED:
+        Refund.objects.create(
+            invoice=invoice, attempt=invoice.attempt, destination=invoice.attempt.reference
+        )
     settle_down(invoice)
     for _ in range(3):
-        Mail.objects.about(invoice, kind)
+        notifications.notify(invoice, kind)
     mailed = Mail.objects.get()
     for _ in range(3):
         tasks.send_mail.enqueue(mailed.pk)
 
     call_command("worker", "--once")
-    mailed.send()
+    notifications.send(mailed)
 
     assert len(mail.outbox) == 1
     assert set(DBTaskResult.objects.values_list("status", flat=True)) == {"SUCCESSFUL"}
@@ -507,9 +510,9 @@ def test_each_kind_goes_out_once_however_often_it_is_asked_for(invoice, hear, ki
 
 @pytest.mark.parametrize("kind", Mail.Kind.values)
 def test_every_mail_names_the_order_and_a_way_on(invoice, kind, settings):
-    Mail.objects.about(invoice, kind)
+    notifications.notify(invoice, kind)
 
-    message = Mail.objects.get().message()
+    message = notifications.message(Mail.objects.get())
 
     assert invoice.order in message.subject
     assert "20.00\u00a0USD" in message.subject + message.body
@@ -523,9 +526,9 @@ def test_every_mail_names_the_order_and_a_way_on(invoice, kind, settings):
 @pytest.mark.parametrize("kind", Mail.Kind.values)
 def test_no_mail_holds_a_secret(invoice, kind, settings):
     settings.BLOCKONOMICS_XPUB = "xpub-of-the-shop"
-    Mail.objects.about(invoice, kind)
+    notifications.notify(invoice, kind)
 
-    text = str(Mail.objects.get().message().message())
+    text = str(notifications.message(Mail.objects.get()).message())
 
     for secret in (SECRET, settings.SECRET_KEY, settings.BLOCKONOMICS_API_KEY, "xpub-of-the-shop"):
         assert secret not in text
@@ -533,18 +536,18 @@ def test_no_mail_holds_a_secret(invoice, kind, settings):
 
 def test_no_mail_is_html_in_disguise(make_invoice, make_product, provider):
     product = make_product(title="Tom & Jerry <3 “best”")
-    bought = Invoice.objects.create_for([Line(product)], provider)
-    Mail.objects.about(bought, Mail.Kind.SOLD)
+    bought = checkout.place_order([Line(product)], provider)
+    notifications.notify(bought, Mail.Kind.SOLD)
 
-    assert "Tom & Jerry <3 “best”" in Mail.objects.get().message().body
+    assert "Tom & Jerry <3 “best”" in notifications.message(Mail.objects.get()).body
 
 
 def test_the_message_id_is_constant_and_of_the_shops_host(invoice, settings):
     settings.DEFAULT_FROM_EMAIL = "Himalaya Prints <shop@prints.example>"
-    Mail.objects.about(invoice, Mail.Kind.PAID)
+    notifications.notify(invoice, Mail.Kind.PAID)
     mailed = Mail.objects.get()
 
-    names = {mailed.message().extra_headers["Message-ID"] for _ in range(3)}
+    names = {notifications.message(mailed).extra_headers["Message-ID"] for _ in range(3)}
 
     assert names == {f"<paid.{invoice.order_code}@prints.example>"}
 
@@ -552,9 +555,9 @@ def test_the_message_id_is_constant_and_of_the_shops_host(invoice, settings):
 def test_mails_of_several_kinds_and_orders_have_ids_of_their_own(make_invoice):
     invoices = [make_invoice(email=SHOPPER), make_invoice(email=SHOPPER)]
     for one in invoices:
-        Mail.objects.about(one, *Mail.Kind.values)
+        notifications.notify(one, *Mail.Kind.values)
 
-    names = {each.message().extra_headers["Message-ID"] for each in Mail.objects.all()}
+    names = {notifications.message(each).extra_headers["Message-ID"] for each in Mail.objects.all()}
 
     assert len(names) == 2 * len(Mail.Kind)
 
@@ -562,7 +565,7 @@ def test_mails_of_several_kinds_and_orders_have_ids_of_their_own(make_invoice):
 @pytest.mark.django_db(transaction=True)
 def test_a_rollback_leaves_no_mail(invoice):
     with pytest.raises(RuntimeError), transaction.atomic():
-        Mail.objects.about(invoice, Mail.Kind.PAID)
+        notifications.notify(invoice, Mail.Kind.PAID)
         raise RuntimeError("the process dies before the commit")
 
     assert not Mail.objects.exists()
@@ -574,14 +577,14 @@ def test_a_rollback_leaves_no_mail(invoice):
 
 def test_a_mail_server_that_fails_is_asked_again(invoice, monkeypatch, time_machine):
     time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
-    Mail.objects.about(invoice, Mail.Kind.PAID)
+    notifications.notify(invoice, Mail.Kind.PAID)
     with monkeypatch.context() as broken:
         broken.setattr("django.core.mail.EmailMessage.send", lambda self: 1 / 0)
         call_command("worker", "--once")
     assert not Mail.objects.get().sent_at
     assert not invoice.timeline.filter(kind="mailed").exists()
 
-    time_machine.shift(tasks.RETRY_AFTER[0])
+    time_machine.shift(worker.RETRY_AFTER[0])
     call_command("worker", "--once")
 
     assert len(mail.outbox) == 1
@@ -592,13 +595,13 @@ def test_a_mail_that_another_worker_is_about_is_neither_sent_nor_forgotten(
     invoice, settings, time_machine
 ):
     time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
-    Mail.objects.about(invoice, Mail.Kind.PAID)
+    notifications.notify(invoice, Mail.Kind.PAID)
     Mail.objects.update(claimed_at=timezone.now())
 
     with pytest.raises(MailIsBusy):
-        Mail.objects.get().send()
+        notifications.send(Mail.objects.get())
     time_machine.shift(settings.TASK_LEASE)
-    Mail.objects.get().send()
+    notifications.send(Mail.objects.get())
 
     assert len(mail.outbox) == 1
 
@@ -607,7 +610,7 @@ def test_a_worker_that_dies_before_its_note_sends_the_same_id_again(
     invoice, monkeypatch, settings, time_machine
 ):
     time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
-    Mail.objects.about(invoice, Mail.Kind.PAID)
+    notifications.notify(invoice, Mail.Kind.PAID)
 
     def die(self, *line):
         raise SystemExit
@@ -615,16 +618,16 @@ def test_a_worker_that_dies_before_its_note_sends_the_same_id_again(
     with monkeypatch.context() as dying:
         dying.setattr(Invoice, "log", die)
         with pytest.raises(SystemExit):
-            Mail.objects.get().send()
+            notifications.send(Mail.objects.get())
     time_machine.shift(settings.TASK_LEASE)
-    Mail.objects.get().send()
+    notifications.send(Mail.objects.get())
 
     assert len({message.extra_headers["Message-ID"] for message in mail.outbox}) == 1
     assert invoice.timeline.filter(kind="mailed").count() == 1
 
 
 def test_a_mail_leaves_a_line_with_its_kind_and_its_address(invoice):
-    Mail.objects.about(invoice, Mail.Kind.PAID)
+    notifications.notify(invoice, Mail.Kind.PAID)
     call_command("worker", "--once")
 
     line = invoice.timeline.last()
@@ -634,9 +637,9 @@ def test_a_mail_leaves_a_line_with_its_kind_and_its_address(invoice):
 
 
 def test_the_desk_shows_what_was_mailed_and_what_was_not_yet(invoice, admin_client):
-    Mail.objects.about(invoice, Mail.Kind.PAID)
+    notifications.notify(invoice, Mail.Kind.PAID)
     call_command("worker", "--once")
-    Mail.objects.about(invoice, Mail.Kind.SOLD)
+    notifications.notify(invoice, Mail.Kind.SOLD)
 
     page = admin_client.get(f"/admin/payments/invoice/{invoice.pk}/change/").content.decode()
 

@@ -1,10 +1,12 @@
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
 from payments import policy
+from payments.policy import Policy
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,7 @@ from payments import policy
     ],
 )
 def test_a_policy_is_a_row_of_steps(text, steps):
-    assert policy.parse_confirmation_policy(text) == steps
+    assert list(policy.parse_confirmation_policy(text)) == steps
 
 
 @pytest.mark.parametrize(
@@ -84,11 +86,11 @@ def test_nonsense_is_refused_and_never_becomes_a_policy_in_disorder(text):
 def test_the_total_decides_which_status_is_enough(settings, total, status):
     settings.CONFIRMATION_POLICY = "0-10: 0, 10-100: 1, 100-: 2"
 
-    assert policy.enough_status(Decimal(total)) == status
+    assert Policy.of(settings).enough_confirmations(Decimal(total)) == status
 
 
-def test_without_a_word_of_the_merchant_two_confirmations_are_needed():
-    assert policy.enough_status(Decimal("0.01")) == policy.CONFIRMED
+def test_without_a_word_of_the_merchant_two_confirmations_are_needed(settings):
+    assert Policy.of(settings).enough_confirmations(Decimal("0.01")) == 2
 
 
 @pytest.mark.parametrize(
@@ -98,9 +100,9 @@ def test_without_a_word_of_the_merchant_two_confirmations_are_needed():
 def test_the_tolerance_is_a_share_of_the_total(settings, tolerance, least):
     settings.UNDERPAYMENT_TOLERANCE = Decimal(tolerance)
 
-    assert policy.least_accepted(Decimal("10.00")) == Decimal(least)
+    assert Policy.of(settings).least_accepted(Decimal("10.00")) == Decimal(least)
 
 
 @given(st.decimals("0.01", "999999.99", places=2))
 def test_without_tolerance_every_cent_is_asked_for(total):
-    assert policy.least_accepted(total) == total
+    assert Policy.of(settings).least_accepted(total) == total

@@ -8,8 +8,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from payments import purchases
-from payments.models import Invoice
+from payments import presentation, purchases
+from payments.models import Invoice, PaymentAttempt
+from payments.settlement import Settlement
 
 
 def listed(client):
@@ -59,9 +60,9 @@ def test_an_order_is_told_by_code_goods_total_and_state(client, make_invoice, ca
     assert f'datetime="{timezone.localtime(invoice.created_at):%Y-%m-%d}T' in page
     assert "Waiting for your payment" in page
 
-    Invoice.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    PaymentAttempt.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert "the price has run out" in client.get("/purchases/").content.decode()
-    Invoice.objects.update(expires_at=invoice.expires_at)
+    PaymentAttempt.objects.update(expires_at=invoice.expires_at)
     for told, sent in {
         "Something is still missing": {"value": 5, "number": 1},
         "Payment seen, being confirmed": {"value": 19_995, "number": 2, "status": 0},
@@ -72,9 +73,8 @@ def test_an_order_is_told_by_code_goods_total_and_state(client, make_invoice, ca
 
 
 def test_every_settlement_has_words():
-    from payments.views.finding import IN_WORDS
-
-    assert set(IN_WORDS) == set(Invoice.Settlement)
+    assert set(Settlement) <= set(presentation.STATES)
+    assert all(str(state.label) for state in presentation.STATES.values())
 
 
 def test_the_way_there_is_shown_to_who_has_something_there(client, invoice):
@@ -125,7 +125,7 @@ def test_many_purchases_ask_no_more_than_one(
         call_back(invoice, number=count)
         client.get(invoice.get_absolute_url())
 
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         assert len(listed(client)) == number
 
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 from dotenv import dotenv_values
 from limits import parse_many
 
-from payments import limits
-from payments.models import Invoice
+from payments import rate_limits
+from payments.models import Invoice, PaymentAttempt, Transaction
 from tests.conftest import txid
 
 HOME = "198.51.100.20"
@@ -33,8 +33,8 @@ def limit(settings):
 @pytest.fixture
 def clock(monkeypatch):
     """Time that is shifted by hand, with a cache that goes by it as Redis does not."""
-    monkeypatch.setattr(limits, "cache", LocMemCache("limits", {}))
-    limits.cache.clear()
+    monkeypatch.setattr(rate_limits, "cache", LocMemCache("limits", {}))
+    rate_limits.cache.clear()
     with time_machine.travel(timezone.now(), tick=False) as clock:
         yield clock
 
@@ -219,7 +219,7 @@ def test_with_redis_away_the_shop_sells_on(limit, buy, shopper, settings, monkey
             "OPTIONS": {"socket_connect_timeout": 1},
         }
     }
-    monkeypatch.setattr(limits, "cache", caches.create_connection("default"))
+    monkeypatch.setattr(rate_limits, "cache", caches.create_connection("default"))
     limit(purchases="1/hour")
 
     assert [buy(shopper()).status_code for _ in range(3)] == [302] * 3
@@ -233,9 +233,9 @@ def test_a_count_whose_time_ends_in_between_begins_anew(monkeypatch):
         def incr(self, *arguments):
             raise ValueError
 
-    monkeypatch.setattr(limits, "cache", Forgetful())
+    monkeypatch.setattr(rate_limits, "cache", Forgetful())
 
-    assert limits.DjangoCache().incr("key", 60) == 1
+    assert rate_limits.DjangoCache().incr("key", 60) == 1
 
 
 # Open invoices
@@ -326,7 +326,7 @@ def test_the_row_is_forgotten_after_a_while(buy, shopper, settings):
     assert buy(shopper()).status_code == 503
 
     old = timezone.now() - settings.WATCH_LIFETIME - timedelta(seconds=1)
-    Invoice.objects.update(created_at=old)
+    PaymentAttempt.objects.update(created_at=old)
 
     assert buy(shopper()).status_code == 302
 
@@ -334,9 +334,9 @@ def test_the_row_is_forgotten_after_a_while(buy, shopper, settings):
 def test_a_payment_that_vanished_leaves_its_address_unused(make_invoice, call_back):
     invoice = make_invoice()
     call_back(invoice, status=0)
-    invoice.transactions.filter(txid=txid(1)).update(dropped_at=timezone.now())
+    Transaction.objects.of(invoice).filter(transaction_id=txid(1)).update(dropped_at=timezone.now())
 
-    assert invoice in Invoice.objects.unused_in_a_row()
+    assert invoice.attempt in PaymentAttempt.objects.unused_in_a_row("blockonomics")
 
 
 def test_the_page_asks_for_little(

@@ -23,12 +23,15 @@ from django.test import Client
 from django.utils import timezone
 
 from benchmarks import shop
+from payments import checkout, ingestion, reconciliation
 from payments.management.commands import reconcile
-from payments.models import Delivery, Invoice, Line, Mail, Transaction, Turn
-from payments.providers.base import ProviderUnavailable, Sighting
+from payments.models import Delivery, Invoice, Lease, Line, Mail, PaymentAttempt, Transaction
+from payments.presentation import status_of
+from payments.providers.base import ProviderUnavailable
+from payments.reconciliation import Reconciliation
 from sandbox import chain
 from sandbox.models import Settings
-from tests.conftest import RATE, SERVICE, address, txid
+from tests.conftest import RATE, SERVICE, address, report, txid
 from tests.live import PATIENCE_SECONDS, running, wait_until
 
 pytestmark = pytest.mark.hard
@@ -65,7 +68,9 @@ class Network:
         return [addresses[0] for addresses in self.asked("searchhistory")]
 
     def pay(self, *invoices, value=None, **more):
-        outputs = [(invoice.reference, value or invoice.due) for invoice in invoices]
+        outputs = [
+            (invoice.attempt.reference, value or invoice.attempt.due) for invoice in invoices
+        ]
         return chain.pay(outputs, **more).txid
 
     def confirm(self):
@@ -160,6 +165,10 @@ def fresh(invoice):
     return Invoice.objects.get(pk=invoice.pk)
 
 
+def attempts_of(invoice):
+    return PaymentAttempt.objects.filter(invoice=invoice)
+
+
 def mails(invoice):
     return sorted((mail.kind, mail.to) for mail in Mail.objects.filter(invoice=invoice))
 
@@ -184,8 +193,8 @@ def test_one_pass_finds_a_payment_of_which_no_callback_told(network, one):
     compare_all()
 
     assert fresh(one).settlement == "paid"
-    assert one.transactions.get().txid == payment
-    assert one.transactions.get().verified_status == 2
+    assert Transaction.objects.of(one).get().transaction_id == payment
+    assert Transaction.objects.of(one).get().verified_confirmations == 2
     assert ("paid", "reconcile") in told(one)
     assert Delivery.objects.count() == 1
 
@@ -198,7 +207,7 @@ def test_one_pass_finds_a_payment_on_its_way(network, one, blocks, status):
     compare_all()
 
     assert fresh(one).settlement == "confirming"
-    assert fresh(one).status == status
+    assert status_of(fresh(one)) == status
 
 
 def test_a_lost_confirmation_is_found(network, one):
@@ -220,7 +229,7 @@ def test_one_transaction_pays_two_invoices(network, open_invoices):
     compare_all()
 
     assert Invoice.objects.paid().count() == 2
-    assert Transaction.objects.filter(txid=payment).count() == 2
+    assert Transaction.objects.filter(transaction_id=payment).count() == 2
 
 
 def test_several_payments_add_up(network, one):
@@ -231,7 +240,7 @@ def test_several_payments_add_up(network, one):
     compare_all()
 
     assert fresh(one).settlement == "paid"
-    assert one.transactions.count() == 2
+    assert Transaction.objects.of(one).count() == 2
 
 
 def test_a_second_pass_changes_nothing(network, one):
@@ -267,7 +276,7 @@ def test_only_addresses_that_moved_are_looked_up(network, open_invoices):
     compare_all()
 
     assert [len(addresses) for addresses in network.asked("balance")] == [100, 100, 50]
-    assert network.looked_up() == [invoice.reference for invoice in moved]
+    assert network.looked_up() == [invoice.attempt.reference for invoice in moved]
     assert set(Invoice.objects.paid()) == set(moved)
 
 
@@ -296,28 +305,26 @@ def test_what_was_heard_during_the_wait_is_not_looked_up(network, provider, open
     network.confirm()
 
     def hear_of_the_second(call, addresses):
-        if call == "searchhistory" and addresses == [invoices[0].reference]:
-            Invoice.objects.record(
-                provider, Sighting(invoices[1].reference, txid(1), 10_000, 2), by="watcher"
-            )
+        if call == "searchhistory" and addresses == [invoices[0].attempt.reference]:
+            ingestion.record_report(provider, report(invoices[1], 1, 10_000, 2), by="watcher")
 
     network.before_answer = hear_of_the_second
 
     compare_all()
 
-    assert network.looked_up() == [invoices[0].reference]
+    assert network.looked_up() == [invoices[0].attempt.reference]
 
 
 def test_an_address_of_the_test_mode_spoils_no_question(network, open_invoices):
     invented, real = open_invoices(2)
-    Invoice.objects.filter(pk=invented.pk).update(reference="1TestBTCAddressaaaaaaaaaaaaaaaaaaa")
+    attempts_of(invented).update(reference="1TestBTCAddressaaaaaaaaaaaaaaaaaaa")
     network.pay(real)
     network.confirm()
 
     compare_all()
 
     assert fresh(real).settlement == "paid"
-    assert network.asked("balance") == [[real.reference]]
+    assert network.asked("balance") == [[real.attempt.reference]]
 
 
 # Which, and in which order
@@ -326,14 +333,14 @@ def test_an_address_of_the_test_mode_spoils_no_question(network, open_invoices):
 def test_the_oldest_need_comes_first(network, open_invoices):
     now = timezone.now()
     yesterday, never, today = open_invoices(3)
-    for invoice, compared_at in {yesterday: now - timedelta(days=1), today: now}.items():
-        Invoice.objects.filter(pk=invoice.pk).update(compared_at=compared_at)
+    for invoice, checked_at in {yesterday: now - timedelta(days=1), today: now}.items():
+        attempts_of(invoice).update(checked_at=checked_at)
     for invoice in (today, yesterday, never):
         network.pay(invoice)
 
     compare_all()
 
-    in_order = [invoice.reference for invoice in (never, yesterday, today)]
+    in_order = [invoice.attempt.reference for invoice in (never, yesterday, today)]
     assert network.asked("balance") == [in_order]
     assert network.looked_up() == in_order
 
@@ -351,7 +358,7 @@ def test_a_young_invoice_is_asked_about_whether_its_quote_stands_or_not(
 
 def test_an_old_unpaid_invoice_is_left_in_peace(network, one, settings):
     age = timedelta(days=settings.RECONCILE_DAYS, minutes=1)
-    Invoice.objects.filter(pk=one.pk).update(quoted_at=timezone.now() - age)
+    attempts_of(one).update(quoted_at=timezone.now() - age)
 
     compare_all()
 
@@ -362,7 +369,7 @@ def test_an_old_invoice_whose_payment_is_on_its_way_is_not(network, one, setting
     network.pay(one)
     compare_all()
     age = timedelta(days=settings.RECONCILE_DAYS, minutes=1)
-    Invoice.objects.filter(pk=one.pk).update(quoted_at=timezone.now() - age)
+    attempts_of(one).update(quoted_at=timezone.now() - age)
     network.confirm()
 
     compare_all()
@@ -384,7 +391,7 @@ def test_the_paid_come_after_all_who_wait(network, open_invoices):
 
     compare_all()
 
-    assert network.asked("balance") == [[waiting.reference, paid.reference]]
+    assert network.asked("balance") == [[waiting.attempt.reference, paid.attempt.reference]]
 
 
 def test_a_paid_invoice_is_asked_about_until_its_payments_are_final(network, one, clock, settings):
@@ -395,11 +402,11 @@ def test_a_paid_invoice_is_asked_about_until_its_payments_are_final(network, one
     assert fresh(one).settlement == "paid"
     later(clock, days=settings.RECONCILE_DAYS + 1)
     compare_all()
-    assert one.transactions.get().status == 1
+    assert Transaction.objects.of(one).get().confirmations == 1
     chain.mine(1)
     later(clock, minutes=1)
     compare_all()
-    assert one.transactions.get().status == 2
+    assert Transaction.objects.of(one).get().confirmations == 2
     network.searches.clear()
 
     later(clock, minutes=1)
@@ -435,15 +442,15 @@ def test_money_of_unknown_worth_is_valued(network, one, clock):
     cache.clear()
     network.set(faults={"price": "500"})
     compare_all()
-    assert one.transactions.get().rate is None
+    assert Transaction.objects.of(one).get().rate is None
     assert fresh(one).settlement == "underpaid"
     network.set(faults={}, price=200_000)
     clock.shift(timedelta(hours=1))
 
     compare_all()
 
-    assert one.transactions.get().rate == 200_000
-    assert one.transactions.get().late
+    assert Transaction.objects.of(one).get().rate == 200_000
+    assert Transaction.objects.of(one).get().late
     assert fresh(one).settlement == "paid"
 
 
@@ -457,17 +464,18 @@ def test_money_of_unknown_worth_is_valued_however_old_or_paid_the_invoice_is(
     tip = network.pay(one, value=1_000)
     network.confirm()
     Transaction.objects.create(
-        invoice=one,
-        txid=tip,
+        attempt=one.attempt,
+        transaction_id=tip,
         amount=1_000,
-        status=2,
+        confirmations=2,
+        is_final=True,
         first_seen=timezone.now(),
         last_seen=timezone.now(),
     )
 
     compare_all()
 
-    assert one.transactions.get(txid=tip).rate is not None
+    assert Transaction.objects.of(one).get(transaction_id=tip).rate is not None
     assert fresh(one).settlement == "paid"
 
 
@@ -489,8 +497,8 @@ def gone(network, one, clock, settings):
 def test_what_is_missing_once_is_not_dropped(gone):
     compare_all()
 
-    assert gone.transactions.get().missing_since == timezone.now()
-    assert gone.transactions.get().dropped_at is None
+    assert Transaction.objects.of(gone).get().missing_since == timezone.now()
+    assert Transaction.objects.of(gone).get().dropped_at is None
     assert fresh(gone).settlement == "confirming"
     assert mails(gone) == []
 
@@ -501,7 +509,7 @@ def test_what_is_missing_twice_within_the_hour_is_not_dropped(gone, clock):
 
     compare_all()
 
-    assert gone.transactions.get().dropped_at is None
+    assert Transaction.objects.of(gone).get().dropped_at is None
     assert fresh(gone).settlement == "confirming"
 
 
@@ -511,9 +519,9 @@ def test_what_is_missing_twice_an_hour_apart_is_dropped_and_all_are_told(gone, c
 
     compare_all()
 
-    assert gone.transactions.get().dropped_at == timezone.now()
+    assert Transaction.objects.of(gone).get().dropped_at == timezone.now()
     assert fresh(gone).settlement == "waiting"
-    assert fresh(gone).status == -1
+    assert status_of(fresh(gone)) == -1
     assert told(gone)[-2:] == [("dropped", "reconcile"), ("uncovered", "reconcile")]
     assert mails(gone) == [("alarm", "merchant@example.com"), ("uncovered", "shopper@example.com")]
     page = client.get(gone.get_absolute_url()).content.decode()
@@ -527,7 +535,7 @@ def test_the_setting_says_how_long_it_has_to_be_missing(gone, clock, settings):
 
     compare_all()
 
-    assert gone.transactions.get().dropped_at
+    assert Transaction.objects.of(gone).get().dropped_at
 
 
 def test_without_an_email_address_only_the_merchant_is_told(gone, clock):
@@ -561,13 +569,13 @@ def test_dropped_is_dropped_once(gone, clock):
     compare_all()
     later(clock, hours=1)
     compare_all()
-    dropped_at = gone.transactions.get().dropped_at
+    dropped_at = Transaction.objects.of(gone).get().dropped_at
     before = told(gone)
     later(clock, hours=2)
 
     compare_all()
 
-    assert gone.transactions.get().dropped_at == dropped_at
+    assert Transaction.objects.of(gone).get().dropped_at == dropped_at
     assert told(gone) == before
 
 
@@ -577,17 +585,17 @@ def test_seen_again_after_one_miss_the_count_begins_anew(network, one, clock):
     hide(payment)
     later(clock, minutes=1)
     compare_all()
-    assert one.transactions.get().missing_since
+    assert Transaction.objects.of(one).get().missing_since
     show(payment)
     later(clock, minutes=30)
     compare_all()
-    assert one.transactions.get().missing_since is None
+    assert Transaction.objects.of(one).get().missing_since is None
     hide(payment)
     later(clock, hours=1)
 
     compare_all()
 
-    assert one.transactions.get().dropped_at is None
+    assert Transaction.objects.of(one).get().dropped_at is None
 
 
 def test_a_confirmed_part_that_was_missing_once_is_asked_for_again(network, one, clock):
@@ -602,7 +610,7 @@ def test_a_confirmed_part_that_was_missing_once_is_asked_for_again(network, one,
 
     compare_all()
 
-    assert one.transactions.get().missing_since is None
+    assert Transaction.objects.of(one).get().missing_since is None
 
 
 def test_what_was_dropped_counts_again_when_it_is_seen_again(gone, clock, client):
@@ -614,7 +622,7 @@ def test_what_was_dropped_counts_again_when_it_is_seen_again(gone, clock, client
 
     compare_all()
 
-    assert gone.transactions.get().dropped_at is None
+    assert Transaction.objects.of(gone).get().dropped_at is None
     assert fresh(gone).settlement == "confirming"
     assert ("returned", "reconcile") in told(gone)
     assert "Gone from the network" not in client.get(gone.get_absolute_url()).content.decode()
@@ -629,15 +637,15 @@ def test_what_comes_back_begins_anew_however_deep_it_was(network, one, clock):
     for _ in range(2):
         later(clock, hours=1)
         compare_all()
-    assert one.transactions.get().dropped_at
+    assert Transaction.objects.of(one).get().dropped_at
     show(part)
 
     later(clock, minutes=1)
     compare_all()
 
-    assert one.transactions.get().status == 0
-    assert one.transactions.get().verified_status == 0
-    assert fresh(one).books.confirmed == 0
+    assert Transaction.objects.of(one).get().confirmations == 0
+    assert Transaction.objects.of(one).get().verified_confirmations == 0
+    assert fresh(one).attempt.tally.confirmed == 0
 
 
 def test_what_the_history_could_not_have_yet_is_not_missing(network, provider, one):
@@ -646,14 +654,14 @@ def test_what_the_history_could_not_have_yet_is_not_missing(network, provider, o
     def hear_of_another(call, addresses):
         if call == "searchhistory":
             # Its first callback overtakes the answer.
-            Invoice.objects.record(provider, Sighting(one.reference, txid(1), 6_000, 0))
+            ingestion.record_report(provider, report(one, 1, 6_000, 0))
 
     network.before_answer = hear_of_another
 
     compare_all()
 
-    assert one.transactions.count() == 2
-    assert not one.transactions.exclude(missing_since=None).exists()
+    assert Transaction.objects.of(one).count() == 2
+    assert not Transaction.objects.of(one).exclude(missing_since=None).exists()
 
 
 def test_a_replaced_transaction_gives_way_to_the_new_one(network, one, clock, settings):
@@ -669,9 +677,9 @@ def test_a_replaced_transaction_gives_way_to_the_new_one(network, one, clock, se
     invoice = fresh(one)
 
     assert invoice.settlement == "paid"
-    assert invoice.transactions.get(txid=old).dropped_at
-    assert invoice.books.received == invoice.books.confirmed == 10_000
-    assert invoice.transactions.get(txid=new).status == 2
+    assert Transaction.objects.of(invoice).get(transaction_id=old).dropped_at
+    assert invoice.attempt.tally.received == invoice.attempt.tally.confirmed == 10_000
+    assert Transaction.objects.of(invoice).get(transaction_id=new).confirmations == 2
     # The rest pays for it all, so nobody has to look at it.
     assert invoice.review == ""
     assert mails(one) == [("sold", "merchant@example.com")]
@@ -687,7 +695,7 @@ def test_a_double_spend_to_oneself_ends_in_nothing_paid(network, one, clock):
         compare_all()
 
     assert fresh(one).settlement == "waiting"
-    assert fresh(one).books.received == 0
+    assert fresh(one).attempt.tally.received == 0
 
 
 def test_a_block_that_is_undone_and_found_again_changes_nothing(network, one, clock):
@@ -743,7 +751,7 @@ def test_what_vanishes_after_paid_never_unpays_but_alarms(network, one, clock, s
 
     invoice = fresh(one)
 
-    assert invoice.transactions.get().dropped_at
+    assert Transaction.objects.of(invoice).get().dropped_at
     assert (invoice.settlement, invoice.paid_at) == ("paid", paid_at)
     assert "vanished from the network after the invoice was paid" in invoice.review
     assert {kind for kind, _ in told(one)} >= {"dropped", "review"}
@@ -812,14 +820,14 @@ def test_a_history_that_makes_no_sense_is_no_proof_that_something_is_gone(
     service, provider, one, row, settings
 ):
     settings.BLOCKONOMICS_SEARCH_SECONDS = 0
-    Invoice.objects.record(provider, Sighting(one.reference, txid(1), 10_000, 0))
-    held = {"response": [{"addr": one.reference, "confirmed": 0, "unconfirmed": 10_000}]}
+    ingestion.record_report(provider, report(one, 1, 10_000, 0))
+    held = {"response": [{"addr": one.attempt.reference, "confirmed": 0, "unconfirmed": 10_000}]}
     service.add("POST", f"{SERVICE}/api/balance", json=held)
     service.add("POST", f"{SERVICE}/api/searchhistory", json={"pending": [row], "history": []})
 
     compare_all()
 
-    assert one.transactions.get().missing_since is None
+    assert Transaction.objects.of(one).get().missing_since is None
 
 
 @pytest.mark.parametrize(
@@ -831,14 +839,14 @@ def test_balances_that_make_no_sense_are_an_error_and_nothing_else(
     service, provider, one, settings, balance
 ):
     settings.BLOCKONOMICS_SEARCH_SECONDS = 0
-    body = f'{{"response": {balance.replace("ADDR", one.reference)}}}'
+    body = f'{{"response": {balance.replace("ADDR", one.attempt.reference)}}}'
     service.add("POST", f"{SERVICE}/api/balance", body=body)
 
     with pytest.raises(ProviderUnavailable):
-        provider.received([one.reference])
+        provider.balances([one.attempt.reference])
     compare_all()
 
-    assert fresh(one).compared_at is None
+    assert fresh(one).attempt.checked_at is None
 
 
 @pytest.mark.parametrize(
@@ -855,26 +863,26 @@ def test_balances_that_make_no_sense_are_an_error_and_nothing_else(
     ],
 )
 def test_a_transaction_that_makes_no_sense_is_not_an_unknown_one(service, provider, one, answer):
-    body = answer.replace("ADDR", one.reference)
+    body = answer.replace("ADDR", one.attempt.reference)
     service.add("GET", f"{SERVICE}/api/tx_detail", body=body)
 
     with pytest.raises(ProviderUnavailable):
-        provider.look_up_transaction(one.reference, txid(1))
+        provider.find_transaction(one.attempt.reference, txid(1))
 
 
 def test_a_transaction_that_pays_somebody_else_is_an_unknown_one(service, provider, one):
     outputs = [{"address": address(9_999), "value": 10_000}]
     service.add("GET", f"{SERVICE}/api/tx_detail", json={"status": "Confirmed", "vout": outputs})
 
-    assert provider.look_up_transaction(one.reference, txid(1)) is None
+    assert provider.find_transaction(one.attempt.reference, txid(1)) is None
 
 
 def test_coins_that_left_the_address_make_no_payment_vanish(service, provider, one, settings):
     settings.BLOCKONOMICS_SEARCH_SECONDS = 0
-    Invoice.objects.record(provider, Sighting(one.reference, txid(1), 4_000, 2))
-    held = {"response": [{"addr": one.reference, "confirmed": 0, "unconfirmed": 0}]}
-    came = {"txid": txid(1), "value": 4_000, "time": 1, "addr": [one.reference]}
-    went = {"txid": txid(2), "value": -4_000, "time": 2, "addr": [one.reference]}
+    ingestion.record_report(provider, report(one, 1, 4_000, 2))
+    held = {"response": [{"addr": one.attempt.reference, "confirmed": 0, "unconfirmed": 0}]}
+    came = {"txid": txid(1), "value": 4_000, "time": 1, "addr": [one.attempt.reference]}
+    went = {"txid": txid(2), "value": -4_000, "time": 2, "addr": [one.attempt.reference]}
     service.add("POST", f"{SERVICE}/api/balance", json=held)
     service.add(
         "POST", f"{SERVICE}/api/searchhistory", json={"pending": [], "history": [went, came]}
@@ -882,8 +890,8 @@ def test_coins_that_left_the_address_make_no_payment_vanish(service, provider, o
 
     compare_all()
 
-    payment = one.transactions.get()
-    assert (payment.txid, payment.amount, payment.missing_since) == (txid(1), 4_000, None)
+    payment = Transaction.objects.of(one).get()
+    assert (payment.transaction_id, payment.amount, payment.missing_since) == (txid(1), 4_000, None)
 
 
 def test_an_address_that_always_fails_holds_up_no_other(network, open_invoices):
@@ -892,7 +900,7 @@ def test_an_address_that_always_fails_holds_up_no_other(network, open_invoices):
         network.pay(invoice)
 
     def fail_for_the_first(call, addresses):
-        if call == "searchhistory" and addresses == [invoices[0].reference]:
+        if call == "searchhistory" and addresses == [invoices[0].attempt.reference]:
             raise requests.ReadTimeout
 
     network.before_answer = fail_for_the_first
@@ -909,14 +917,14 @@ def test_a_round_that_only_fails_ends_soon_and_the_next_begins_elsewhere(network
         network.pay(invoice)
     network.set(faults={"searchhistory": "429"})
     compare_all()
-    assert len(network.looked_up()) == reconcile.FAILURES_IN_A_ROW
+    assert len(network.looked_up()) == reconciliation.FAILURES_IN_A_ROW
     network.set(faults={})
     network.searches.clear()
 
     compare_all()
 
     first = network.looked_up()[:7]
-    assert first == [invoice.reference for invoice in invoices[3:]]
+    assert first == [invoice.attempt.reference for invoice in invoices[3:]]
     assert Invoice.objects.filter(settlement="confirming").count() == 10
 
 
@@ -938,7 +946,7 @@ def test_between_two_searches_there_is_always_the_whole_pause(
 
     network.before_answer = take_three_seconds
     monkeypatch.setattr(
-        reconcile.Command, "rest", lambda self, seconds: clock.shift(timedelta(seconds=4 * seconds))
+        Reconciliation, "_rest", lambda self, seconds: clock.shift(timedelta(seconds=4 * seconds))
     )
 
     compare_all()
@@ -957,7 +965,7 @@ def test_of_many_at_once_one_gets_the_turn():
 
     def take(_):
         try:
-            return Turn.objects.take("a-turn", pause)
+            return Lease.objects.acquire("a-turn", pause)
         finally:
             connection.close()
 
@@ -970,23 +978,23 @@ def test_of_many_at_once_one_gets_the_turn():
 @pytest.mark.django_db
 def test_a_turn_comes_when_the_pause_is_over_and_not_before(clock):
     pause = timedelta(seconds=30)
-    assert Turn.objects.take("a-turn", pause)
+    assert Lease.objects.acquire("a-turn", pause)
     clock.shift(timedelta(seconds=29.999))
-    assert not Turn.objects.take("a-turn", pause)
+    assert not Lease.objects.acquire("a-turn", pause)
     clock.shift(timedelta(seconds=0.001))
 
-    assert Turn.objects.take("a-turn", pause)
+    assert Lease.objects.acquire("a-turn", pause)
 
 
 @pytest.mark.django_db
 def test_who_was_taken_for_dead_has_no_turn_any_more(clock):
     pause = timedelta(seconds=30)
-    first = Turn.objects.take("a-turn", pause)
+    first = Lease.objects.acquire("a-turn", pause)
     clock.shift(pause)
-    second = Turn.objects.take("a-turn", pause)
+    second = Lease.objects.acquire("a-turn", pause)
 
-    assert not first.prolong(pause)
-    assert second.prolong(pause)
+    assert not first.renew(pause)
+    assert second.renew(pause)
 
 
 def test_who_was_taken_for_dead_stops_its_round(network, open_invoices, clock, capsys):
@@ -995,8 +1003,8 @@ def test_who_was_taken_for_dead_stops_its_round(network, open_invoices, clock, c
         network.pay(invoice)
 
     def another_takes_over(call, addresses):
-        clock.shift(reconcile.LEASE)
-        assert Turn.objects.take("reconcile", reconcile.LEASE)
+        clock.shift(reconciliation.LEASE)
+        assert Lease.objects.acquire("reconcile", reconciliation.LEASE)
 
     network.before_answer = another_takes_over
 
@@ -1017,33 +1025,33 @@ def reconciling(server, *options, **environment):
 
 def time_goes_by():
     """So long that the dead are known to be dead."""
-    Turn.objects.update(next_at=timezone.now())
+    Lease.objects.update(next_at=timezone.now())
 
 
-def test_two_at_once_never_look_up_the_same_in_a_round(
-    server, open_invoices, provider, monkeypatch
-):
+def test_two_at_once_never_look_up_the_same_in_a_round(server, open_invoices, monkeypatch):
     for invoice in open_invoices(5):
         server.pay(invoice)
-    both_have_begun, rest = threading.Event(), reconcile.Command.rest
+    both_have_begun, rest = threading.Event(), Reconciliation._rest
 
     def wait(self, seconds):
         both_have_begun.set()
         rest(self, 0.01)
 
-    monkeypatch.setattr(reconcile.Command, "rest", wait)
+    monkeypatch.setattr(Reconciliation, "_rest", wait)
     server.before_answer = lambda call, addresses: both_have_begun.wait(PATIENCE_SECONDS)
+
+    complaints = []
 
     def go_through(_):
         try:
-            return reconcile.Command().pass_through(provider)
+            return Reconciliation(complain=complaints.append).pass_through()
         finally:
             connection.close()
 
     with ThreadPoolExecutor(2) as threads:
         outcomes = list(threads.map(go_through, range(2)))
 
-    assert outcomes == [True, True]
+    assert (outcomes, complaints) == ([True, True], [])
     assert len(server.asked("balance")) == 1
     assert set(Counter(server.looked_up()).values()) == {1}
     assert Invoice.objects.filter(settlement="confirming").count() == 5
@@ -1086,7 +1094,7 @@ def test_after_a_kill_the_next_run_does_what_is_left(server, open_invoices, at):
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)
     go_on.set()
-    done = {invoice.reference for invoice in Invoice.objects.paid()}
+    done = {invoice.attempt.reference for invoice in Invoice.objects.paid()}
     assert len(done) == max(0, at - 1)
     server.searches.clear()
     time_goes_by()
@@ -1095,19 +1103,19 @@ def test_after_a_kill_the_next_run_does_what_is_left(server, open_invoices, at):
 
     assert Invoice.objects.paid().count() == Delivery.objects.count() == 4
     assert sorted(server.looked_up()) == sorted(
-        invoice.reference for invoice in invoices if invoice.reference not in done
+        invoice.attempt.reference for invoice in invoices if invoice.attempt.reference not in done
     )
 
 
 @pytest.mark.parametrize(
     "step",
     [
-        "payments.providers.blockonomics.Blockonomics.received",
+        "payments.providers.blockonomics.Blockonomics.balances",
         "payments.providers.blockonomics.Blockonomics.look_up",
-        "payments.models.invoices.InvoiceManager.record",
-        "payments.models.invoices.InvoiceManager.compare",
-        "payments.models.invoices.Invoice.settle",
-        "payments.management.commands.reconcile.Command.tick_off",
+        "payments.ingestion.record_report",
+        "payments.ingestion.reconcile_history",
+        "payments.ingestion.settle",
+        "payments.reconciliation.Reconciliation._tick_off",
     ],
 )
 def test_after_a_crash_at_any_step_the_next_run_finishes(network, open_invoices, monkeypatch, step):
@@ -1139,7 +1147,7 @@ def test_the_service_ends_cleanly_in_the_middle_of_its_waiting(server, one, numb
 
     assert process.returncode == 0
     assert output == "The reconciliation has ended.\n"
-    assert Turn.objects.get(name="reconcile").next_at <= timezone.now()
+    assert Lease.objects.get(name="reconcile").next_at <= timezone.now()
 
 
 def test_the_service_goes_on_for_ever_and_through_trouble(server, one):
@@ -1170,19 +1178,20 @@ def test_a_database_in_trouble_is_outlived(network, one, monkeypatch, caplog):
     network.pay(one)
     rounds = []
 
-    class Patient(reconcile.Command):
-        def rest(self, seconds):
+    class Patient(Reconciliation):
+        def _rest(self, seconds):
             rounds.append(seconds)
             if len(rounds) == 3:
                 self.ending.set()
-            super().rest(0)
+            super()._rest(0)
 
-        def pass_through(self, provider):
+        def pass_through(self):
             if len(rounds) < 2:
                 raise ConnectionError("the database is away")
-            return super().pass_through(provider)
+            return super().pass_through()
 
-    call_command(Patient(), loop=True)
+    monkeypatch.setattr(reconcile, "Reconciliation", Patient)
+    call_command("reconcile", loop=True)
 
     assert rounds == [2, 4, 1]
     assert fresh(one).settlement == "confirming"
@@ -1198,7 +1207,7 @@ def test_a_whole_purchase_without_any_callback(network, product, provider):
         api_key="demo-api-key",
         verbosity=0,
     )
-    invoice = Invoice.objects.create_for([Line(product)], provider)
+    invoice = checkout.place_order([Line(product)], provider)
     network.pay(invoice)
     network.confirm()
 

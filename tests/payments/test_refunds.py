@@ -14,10 +14,10 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.models import Delivery, Event, Invoice, Mail, RefundClaim, Transaction
-from payments.models.refunds import AlreadyRefunded, BeingSent, LookAgain, NothingToRefund, Shown
-from payments.providers.base import Sighting
-from tests.conftest import RATE, address, txid
+from payments import ingestion, notifications, presentation, quoting, refunds
+from payments.models import Delivery, Event, Invoice, Mail, PaymentAttempt, Refund, Transaction
+from payments.refunds import AlreadyRefunded, BeingSent, NothingToRefund, RefundChanged, ShownRefund
+from tests.conftest import address, invoice_of, report, txid
 
 DUST = 546
 HOME, OTHER = address(900), address(901)
@@ -38,14 +38,16 @@ def overpaid(invoice, call_back):
 def too_late(invoice, call_back):
     """Half came, and then the quote ran out."""
     call_back(invoice, value=5_000)
-    Invoice.objects.filter(pk=invoice.pk).update(expires_at=timezone.now() - timedelta(hours=1))
+    PaymentAttempt.objects.filter(invoice=invoice).update(
+        expires_at=timezone.now() - timedelta(hours=1)
+    )
     return fresh(invoice)
 
 
 @pytest.fixture
 def cancelled(invoice, call_back):
     call_back(invoice, value=5_000)
-    invoice.cancel("merchant clerk", "the last one broke")
+    refunds.cancel(invoice, "merchant clerk", "the last one broke")
     return fresh(invoice)
 
 
@@ -68,11 +70,11 @@ def look(client):
     return look
 
 
-def refund(invoice, amount=None, to=HOME):
+def send_back(invoice, amount=None, to=HOME):
     """The merchant sends it and says so."""
-    claim = RefundClaim.objects.get(invoice=invoice)
-    shown = Shown(to, claim.sum if amount is None else amount)
-    RefundClaim.objects.record(claim, REFUND, shown, by="merchant clerk")
+    asked = Refund.objects.get(invoice=invoice)
+    shown = ShownRefund(to, asked.current_amount if amount is None else amount)
+    refunds.record_sent(asked, REFUND, shown, by="merchant clerk")
 
 
 def story(invoice):
@@ -83,60 +85,60 @@ def story(invoice):
 
 
 def test_of_an_overpaid_invoice_it_is_what_was_too_much(overpaid):
-    assert overpaid.refundable == 5_000
+    assert overpaid.attempt.refundable == 5_000
 
 
 def test_of_a_late_and_never_covered_invoice_it_is_everything(too_late):
-    assert too_late.refundable == 5_000
+    assert too_late.attempt.refundable == 5_000
 
 
 def test_of_a_cancelled_invoice_it_is_everything(cancelled):
-    assert cancelled.refundable == 5_000
+    assert cancelled.attempt.refundable == 5_000
 
 
 def test_while_the_quote_stands_the_rest_may_still_come(invoice, call_back):
     call_back(invoice, value=5_000)
 
-    assert fresh(invoice).refundable == 0
+    assert fresh(invoice).attempt.refundable == 0
 
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_what_is_not_confirmed_is_not_sent_back(invoice, call_back, status):
     call_back(invoice, number=1, value=5_000)
     call_back(invoice, number=2, value=2_000, status=status)
-    invoice.cancel("merchant clerk")
+    refunds.cancel(invoice, "merchant clerk")
 
-    assert fresh(invoice).refundable == 5_000
+    assert fresh(invoice).attempt.refundable == 5_000
 
 
 def test_what_the_network_forgot_is_not_sent_back(cancelled):
-    cancelled.transactions.update(dropped_at=timezone.now())
+    Transaction.objects.of(cancelled).update(dropped_at=timezone.now())
 
-    assert fresh(cancelled).refundable == 0
+    assert fresh(cancelled).attempt.refundable == 0
 
 
 def test_a_large_sum_that_only_callbacks_know_of_is_not_sent_back(make_invoice, call_back):
     invoice = make_invoice(price="600.00")
     call_back(invoice)
-    invoice.cancel("merchant clerk")
+    refunds.cancel(invoice, "merchant clerk")
 
-    assert fresh(invoice).refundable == 0
+    assert fresh(invoice).attempt.refundable == 0
 
 
 def test_nothing_is_asked_for_while_the_worth_of_a_payment_is_not_known(too_late):
-    too_late.transactions.update(rate=None)
+    Transaction.objects.of(too_late).update(rate=None)
 
-    assert fresh(too_late).refundable == 0
+    assert fresh(too_late).attempt.refundable == 0
 
 
 @pytest.mark.parametrize(("too_much", "refundable"), [(DUST - 1, 0), (DUST, DUST)])
 def test_less_than_wallets_send_is_nothing(invoice, call_back, too_much, refundable):
     call_back(invoice, value=10_000 + too_much)
 
-    assert fresh(invoice).refundable == refundable
+    assert fresh(invoice).attempt.refundable == refundable
 
 
-def books(data_rows, total, state):
+def books(data_rows, total, state, refunded=None):
     """An invoice of these facts, nothing of it in the database."""
     now = timezone.now()
     fields = {
@@ -146,20 +148,12 @@ def books(data_rows, total, state):
         "open": {},
     }[state]
     fields = {"expires_at": now + timedelta(hours=1), **fields}
-    invoice = Invoice(pk=1, total=total, rate=RATE, due=1, quoted_at=now, **fields)
+    sent = [Refund(state="sent", amount=refunded)] if refunded else []
     rows = [
-        Transaction(
-            txid=txid(number),
-            amount=amount,
-            status=status,
-            rate=rate,
-            dropped_at=now if dropped else None,
-        )
-        for number, (amount, status, rate, dropped) in enumerate(data_rows)
+        (amount, status, {"rate": rate, "dropped_at": now if dropped else None})
+        for amount, status, rate, dropped in data_rows
     ]
-    invoice._prefetched_objects_cache = {"transactions": rows, "lines": []}
-    invoice._state.fields_cache["refund_claim"] = None
-    return invoice
+    return invoice_of(rows, total, sent, **fields)
 
 
 payments = st.lists(
@@ -179,12 +173,10 @@ states = st.sampled_from(["paid", "cancelled", "over", "open"])
 def test_never_more_is_refundable_than_is_confirmed_and_not_yet_sent_back(
     rows, total, state, sent_back
 ):
-    invoice = books(rows, total, state)
-    if sent_back:
-        invoice.refund_claim = RefundClaim(amount=sent_back, refunded_at=timezone.now())
+    invoice = books(rows, total, state, sent_back)
     confirmed = sum(amount for amount, status, _, dropped in rows if status == 2 and not dropped)
 
-    refundable = invoice.refundable
+    refundable = invoice.attempt.refundable
 
     assert refundable == 0 or DUST <= refundable <= confirmed - (sent_back or 0)
     assert type(refundable) is int
@@ -193,15 +185,14 @@ def test_never_more_is_refundable_than_is_confirmed_and_not_yet_sent_back(
 @given(payments, totals, states)
 def test_nothing_is_refundable_twice(rows, total, state):
     invoice = books(rows, total, state)
-    first = invoice.refundable
-    invoice.refund_claim = RefundClaim(amount=first or 1, refunded_at=timezone.now())
+    first = invoice.attempt.refundable
 
-    assert invoice.refundable == 0
+    assert books(rows, total, state, first or 1).attempt.refundable == 0
 
 
 @given(payments, totals)
 def test_of_an_open_invoice_nothing_is_refundable(rows, total):
-    assert books(rows, total, "open").refundable == 0
+    assert books(rows, total, "open").attempt.refundable == 0
 
 
 # Where it may go
@@ -210,10 +201,10 @@ def test_of_an_open_invoice_nothing_is_refundable(rows, total):
 def test_the_shopper_leaves_an_address_and_a_note(overpaid, ask, look):
     answer = ask(overpaid, HOME, "Thank you!")
 
-    claim = RefundClaim.objects.get()
+    asked = Refund.objects.get()
     assert (answer.status_code, answer["Location"]) == (302, overpaid.get_absolute_url())
-    assert (claim.invoice, claim.address, claim.note) == (overpaid, HOME, "Thank you!")
-    assert claim.amount is None
+    assert (asked.invoice, asked.destination, asked.note) == (overpaid, HOME, "Thank you!")
+    assert asked.amount is None
     assert HOME in look(overpaid)
     assert "You asked for 0.00005000 BTC back" in look(overpaid)
 
@@ -231,7 +222,7 @@ def test_the_shopper_leaves_an_address_and_a_note(overpaid, ask, look):
 )
 def test_an_address_is_taken_as_wallets_copy_it(overpaid, ask, given, kept):
     assert ask(overpaid, given).status_code == 302
-    assert RefundClaim.objects.get().address == kept
+    assert Refund.objects.get().destination == kept
 
 
 @pytest.mark.parametrize(
@@ -255,16 +246,16 @@ def test_what_is_no_address_of_this_network_is_refused(overpaid, ask, given):
     answer = ask(overpaid, given)
 
     assert answer.status_code == 400
-    assert not RefundClaim.objects.exists()
+    assert not Refund.objects.exists()
     assert 'aria-invalid="true"' in answer.content.decode()
 
 
 def test_the_invoices_own_address_is_refused(overpaid, ask):
-    answer = ask(overpaid, overpaid.reference.upper())
+    answer = ask(overpaid, overpaid.attempt.reference.upper())
 
     assert answer.status_code == 400
     assert "own address" in answer.content.decode()
-    assert not RefundClaim.objects.exists()
+    assert not Refund.objects.exists()
 
 
 def test_a_note_ends_somewhere(overpaid, ask):
@@ -285,7 +276,7 @@ def test_where_nothing_is_to_be_sent_back_there_is_no_form(invoice, ask, look, c
 
     assert ask(invoice).status_code == 409
     assert "nothing to send back" in look(invoice, "refund/")
-    assert not RefundClaim.objects.exists()
+    assert not Refund.objects.exists()
 
 
 def test_a_browser_that_names_no_origin_may_ask(overpaid):
@@ -323,9 +314,9 @@ def test_until_it_is_paid_it_may_be_corrected(overpaid, ask):
     ask(overpaid, HOME)
     ask(overpaid, OTHER, "the first was wrong")
 
-    claim = RefundClaim.objects.get()
-    assert (claim.address, claim.note) == (OTHER, "the first was wrong")
-    notes = [line.note for line in overpaid.timeline.filter(kind=Event.Kind.REFUND_CLAIMED)]
+    asked = Refund.objects.get()
+    assert (asked.destination, asked.note) == (OTHER, "the first was wrong")
+    notes = [line.note for line in overpaid.timeline.filter(kind=Event.Kind.REFUND_REQUESTED)]
     assert notes == [f"0.00005000 BTC to {HOME}", f"0.00005000 BTC to {OTHER}"]
 
 
@@ -336,16 +327,16 @@ def test_saying_it_twice_changes_nothing(overpaid, ask):
     ask(overpaid)
 
     assert story(overpaid) == before
-    assert Mail.objects.filter(kind=Mail.Kind.CLAIMED).count() == 1
+    assert Mail.objects.filter(kind=Mail.Kind.REFUND_REQUESTED).count() == 1
 
 
 def test_once_it_is_paid_it_stays(overpaid, ask):
     ask(overpaid, HOME)
-    refund(overpaid)
+    send_back(overpaid)
 
     assert ask(overpaid, OTHER).status_code == 409
     assert ask(overpaid, withdraw="yes").status_code == 409
-    assert RefundClaim.objects.get().address == HOME
+    assert Refund.objects.get().destination == HOME
 
 
 def test_it_may_be_taken_back_and_asked_again(overpaid, ask, look):
@@ -355,19 +346,19 @@ def test_it_may_be_taken_back_and_asked_again(overpaid, ask, look):
 
     ask(overpaid, OTHER)
 
-    claim = RefundClaim.objects.get()
-    assert (claim.address, claim.is_open) == (OTHER, True)
+    asked = Refund.objects.get()
+    assert (asked.destination, asked.is_open) == (OTHER, True)
 
 
 def test_open_pages_hear_of_each_change(overpaid, ask):
-    told = [fresh(overpaid).revision(timezone.now())]
+    told = [presentation.revision(fresh(overpaid), timezone.now())]
     for change in (
         lambda: ask(overpaid, HOME),
         lambda: ask(overpaid, OTHER),
-        lambda: refund(overpaid, to=OTHER),
+        lambda: send_back(overpaid, to=OTHER),
     ):
         change()
-        told.append(fresh(overpaid).revision(timezone.now()))
+        told.append(presentation.revision(fresh(overpaid), timezone.now()))
 
     assert len(set(told)) == 4
 
@@ -379,11 +370,11 @@ def test_who_asks_for_the_money_back_calls_the_order_off(too_late, ask, provider
     ask(too_late)
 
     invoice = fresh(too_late)
-    assert invoice.settlement == invoice.conclusion(timezone.now()) == "cancelled"
-    assert not invoice.may_requote(timezone.now())
-    assert not invoice.requote(provider)
-    assert invoice.outstanding == 0
-    assert story(invoice)[-2:] == ["claimed", "cancelled"]
+    assert invoice.settlement == invoice.settlement_at(timezone.now()) == "cancelled"
+    assert not quoting.may_requote(invoice, timezone.now())
+    assert not quoting.requote(invoice, provider)
+    assert invoice.attempt.outstanding == 0
+    assert story(invoice)[-2:] == ["refund-requested", "cancelled"]
 
 
 def test_money_that_comes_after_it_wants_a_person_and_buys_nothing(too_late, ask, call_back):
@@ -393,7 +384,7 @@ def test_money_that_comes_after_it_wants_a_person_and_buys_nothing(too_late, ask
 
     invoice = fresh(too_late)
     assert "after the order was cancelled" in invoice.review
-    assert invoice.refundable == 55_000
+    assert invoice.attempt.refundable == 55_000
     assert not invoice.paid_at
     assert not Delivery.objects.exists()
 
@@ -417,7 +408,7 @@ def test_what_the_merchant_cancelled_the_shopper_cannot_take_up_again(cancelled,
 
 def test_what_the_merchant_cancels_as_well_stays_cancelled(too_late, ask):
     ask(too_late)
-    too_late.cancel("merchant clerk", "not to be had any more")
+    refunds.cancel(too_late, "merchant clerk", "not to be had any more")
     ask(too_late, withdraw="yes")
 
     assert fresh(too_late).settlement == "cancelled"
@@ -425,23 +416,23 @@ def test_what_the_merchant_cancels_as_well_stays_cancelled(too_late, ask):
 
 def test_money_that_was_sent_back_pays_for_nothing(too_late, ask, call_back):
     ask(too_late)
-    refund(too_late)
+    send_back(too_late)
 
     call_back(too_late, number=2, value=5_000)
 
     invoice = fresh(too_late)
     assert invoice.settlement == "cancelled"
     assert "after the refund" in invoice.review
-    assert invoice.refundable == 5_000
+    assert invoice.attempt.refundable == 5_000
     assert not Delivery.objects.exists()
 
 
 def test_money_that_is_confirmed_only_after_the_refund_wants_a_person(invoice, call_back, ask):
     call_back(invoice, number=1, value=5_000)
     call_back(invoice, number=2, value=2_000, status=0)
-    invoice.cancel("merchant clerk")
+    refunds.cancel(invoice, "merchant clerk")
     ask(invoice)
-    refund(invoice)
+    send_back(invoice)
     assert fresh(invoice).review == ""
 
     call_back(invoice, number=2, value=2_000, status=2)
@@ -453,11 +444,11 @@ def test_who_takes_it_back_while_it_is_being_sent_gains_nothing(too_late, ask):
     """The shopper sees the refund on the network before the merchant has recorded it."""
     ask(too_late)
     ask(too_late, withdraw="yes")
-    refund(too_late, amount=5_000)
+    send_back(too_late, amount=5_000)
 
     invoice = fresh(too_late)
     assert invoice.settlement == "cancelled"
-    assert invoice.refundable == 0
+    assert invoice.attempt.refundable == 0
     assert "while the refund was sent" in invoice.review
 
 
@@ -466,10 +457,10 @@ def test_a_refund_of_an_order_that_was_paid_meanwhile_wants_a_person(too_late, a
     ask(too_late, withdraw="yes")
     call_back(too_late, number=2, value=5_000)
 
-    refund(too_late, amount=5_000)
+    send_back(too_late, amount=5_000)
 
     invoice = fresh(too_late)
-    assert (invoice.settlement, invoice.refunded) == ("paid", 5_000)
+    assert (invoice.settlement, invoice.attempt.refunded) == ("paid", 5_000)
     assert "while the refund was sent" in invoice.review
 
 
@@ -477,9 +468,9 @@ def test_a_refund_of_an_order_that_was_paid_meanwhile_wants_a_person(too_late, a
 
 
 def send(invoice, amount=5_000, to=HOME):
-    claim = RefundClaim.objects.get(invoice=invoice)
-    RefundClaim.objects.send(claim, Shown(to, amount), by="merchant clerk")
-    return claim
+    asked = Refund.objects.get(invoice=invoice)
+    refunds.begin_sending(asked, ShownRefund(to, amount), by="merchant clerk")
+    return asked
 
 
 @pytest.mark.parametrize("kind", ["overpaid", "too_late", "cancelled"])
@@ -492,8 +483,8 @@ def test_while_it_is_being_sent_it_stays_as_it_is(request, ask, look, kind):
         assert answer.status_code == 409
         assert "The shop is sending your money just now" in answer.content.decode()
 
-    claim = RefundClaim.objects.get()
-    assert (claim.address, claim.is_withdrawn) == (HOME, False)
+    asked = Refund.objects.get()
+    assert (asked.destination, asked.is_withdrawn) == (HOME, False)
     for page in (look(invoice), look(invoice, "refund/")):
         assert "sending your money just now: 0.00005000 BTC" in page and HOME in page
         assert "withdraw" not in page.lower() and 'name="address"' not in page
@@ -515,64 +506,70 @@ def test_goods_are_not_had_for_the_rest_while_the_money_is_on_its_way_back(
 
 def test_that_it_is_being_sent_is_told(too_late, ask):
     ask(too_late)
-    before = fresh(too_late).revision(timezone.now())
+    before = presentation.revision(fresh(too_late), timezone.now())
     send(too_late)
 
     line = too_late.timeline.last()
     assert (line.kind, line.by) == (Event.Kind.REFUND_SENDING, "merchant clerk")
     assert line.note == f"0.00005000 BTC to {HOME}"
-    assert fresh(too_late).revision(timezone.now()) != before
+    assert presentation.revision(fresh(too_late), timezone.now()) != before
 
 
 def test_what_was_marked_as_being_sent_is_recorded_in_peace(too_late, ask):
     ask(too_late)
     send(too_late)
 
-    refund(too_late)
+    send_back(too_late)
 
     invoice = fresh(too_late)
-    assert (invoice.settlement, invoice.refunded, invoice.review) == ("cancelled", 5_000, "")
-    assert not invoice.claim.is_being_sent
+    assert (invoice.settlement, invoice.attempt.refunded, invoice.review) == (
+        "cancelled",
+        5_000,
+        "",
+    )
+    assert not invoice.attempt.refund.is_being_sent
 
 
 def test_what_was_kept_back_may_be_withdrawn_but_the_order_stays_called_off(too_late, ask, look):
     ask(too_late)
-    RefundClaim.objects.keep_back(send(too_late), by="merchant clerk")
+    refunds.stop_sending(send(too_late), by="merchant clerk")
     assert "the order goes on" not in look(too_late, "refund/")
 
     assert ask(too_late, withdraw="yes").status_code == 302
 
     invoice = fresh(too_late)
-    assert (invoice.settlement, invoice.claim) == ("cancelled", None)
-    assert invoice.refundable == 5_000
-    assert "not sent after all" in invoice.timeline.filter(kind=Event.Kind.TOUCHED).get().note
+    assert (invoice.settlement, invoice.attempt.refund) == ("cancelled", None)
+    assert invoice.attempt.refundable == 5_000
+    assert "not sent after all" in invoice.timeline.filter(kind=Event.Kind.STAFF_ACTION).get().note
 
 
 def test_what_was_kept_back_may_be_corrected(overpaid, ask):
     ask(overpaid)
-    RefundClaim.objects.keep_back(send(overpaid), by="merchant clerk")
+    refunds.stop_sending(send(overpaid), by="merchant clerk")
 
     assert ask(overpaid, OTHER).status_code == 302
 
-    assert RefundClaim.objects.get().address == OTHER
+    assert Refund.objects.get().destination == OTHER
 
 
-@pytest.mark.parametrize("shown", [Shown(OTHER, 5_000), Shown(HOME, 4_999), Shown(HOME, 0), None])
-def test_only_what_the_claim_says_now_is_marked_as_being_sent(overpaid, ask, shown):
+@pytest.mark.parametrize(
+    "shown", [ShownRefund(OTHER, 5_000), ShownRefund(HOME, 4_999), ShownRefund(HOME, 0), None]
+)
+def test_only_what_the_refund_request_says_now_is_marked_as_being_sent(overpaid, ask, shown):
     ask(overpaid)
-    claim = RefundClaim.objects.get()
+    asked = Refund.objects.get()
 
-    with pytest.raises(LookAgain):
-        RefundClaim.objects.send(claim, shown, by="merchant clerk")
+    with pytest.raises(RefundChanged):
+        refunds.begin_sending(asked, shown, by="merchant clerk")
 
-    assert RefundClaim.objects.get().sending_at is None
+    assert Refund.objects.get().sending_at is None
 
 
 def test_what_was_withdrawn_is_not_sent(overpaid, ask):
     ask(overpaid)
     ask(overpaid, withdraw="yes")
 
-    with pytest.raises(LookAgain):
+    with pytest.raises(RefundChanged):
         send(overpaid)
 
 
@@ -582,9 +579,9 @@ def test_the_sum_that_is_being_sent_stays(overpaid, ask, call_back, gone):
     send(overpaid)
     call_back(overpaid, number=2, value=1_000)
     if gone:
-        overpaid.transactions.update(dropped_at=timezone.now())
+        Transaction.objects.of(overpaid).update(dropped_at=timezone.now())
 
-    assert fresh(overpaid).claim.sum == 5_000
+    assert fresh(overpaid).attempt.refund.current_amount == 5_000
 
 
 @pytest.mark.django_db(transaction=True)
@@ -593,14 +590,14 @@ def test_the_database_itself_keeps_being_sent_and_withdrawn_apart(overpaid, ask)
     send(overpaid)
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        RefundClaim.objects.update(withdrawn_at=timezone.now())
+        Refund.objects.update(withdrawn_at=timezone.now())
 
 
 # Cancelled
 
 
 def test_a_cancelled_invoice_never_becomes_paid(invoice, call_back):
-    invoice.cancel("merchant clerk", "the last one broke")
+    refunds.cancel(invoice, "merchant clerk", "the last one broke")
 
     call_back(invoice)
 
@@ -608,22 +605,22 @@ def test_a_cancelled_invoice_never_becomes_paid(invoice, call_back):
     assert (invoice.settlement, invoice.paid_at) == ("cancelled", None)
     assert not Delivery.objects.exists()
     assert "after the order was cancelled" in invoice.review
-    assert invoice.refundable == 10_000
+    assert invoice.attempt.refundable == 10_000
 
 
 def test_what_was_confirming_is_refunded_once_confirmed(invoice, call_back):
     call_back(invoice, status=1)
-    invoice.cancel("merchant clerk")
-    assert fresh(invoice).refundable == 0
+    refunds.cancel(invoice, "merchant clerk")
+    assert fresh(invoice).attempt.refundable == 0
 
     call_back(invoice, status=2)
 
-    assert fresh(invoice).refundable == 10_000
+    assert fresh(invoice).attempt.refundable == 10_000
     assert fresh(invoice).review == ""  # nothing odd about that
 
 
 def test_what_is_paid_is_not_cancelled(overpaid):
-    assert not overpaid.cancel("merchant clerk", "too late")
+    assert not refunds.cancel(overpaid, "merchant clerk", "too late")
 
     assert fresh(overpaid).settlement == "paid"
     assert "cancelled" not in story(overpaid)
@@ -646,7 +643,7 @@ def test_the_shopper_reads_that_it_is_cancelled(cancelled, look):
 
 def test_a_cancelled_invoice_is_not_shown_again_for_the_same_basket(client, product, service):
     first = client.post(f"/payments/create/{product.pk}/")["Location"]
-    Invoice.objects.get().cancel("merchant clerk")
+    refunds.cancel(Invoice.objects.get(), "merchant clerk")
 
     assert client.post(f"/payments/create/{product.pk}/")["Location"] != first
 
@@ -658,27 +655,27 @@ def test_a_cancelled_invoice_is_not_shown_again_for_the_same_basket(client, prod
 def test_the_shopper_sees_what_was_sent_back(request, ask, look, kind):
     invoice = request.getfixturevalue(kind)
     ask(invoice)
-    refund(invoice)
+    send_back(invoice)
 
     page = look(invoice)
 
     assert "Refunded." in page
     assert "0.00005000 BTC" in page and REFUND in page and HOME in page
     assert "Get it back" not in page
-    assert fresh(invoice).refundable == 0
+    assert fresh(invoice).attempt.refundable == 0
 
 
 def test_both_are_told(overpaid, ask, settings):
     Invoice.objects.filter(pk=overpaid.pk).update(email="buyer@example.com")
     ask(overpaid, note="to my new wallet")
-    refund(overpaid)
+    send_back(overpaid)
     Mail.objects.filter(kind__in=["paid", "sold"]).delete()
     kinds = dict(Mail.objects.values_list("kind", "to"))
 
     for each in Mail.objects.filter(kind="refunded"):
-        each.send()
+        notifications.send(each)
 
-    assert kinds == {"claimed": settings.MERCHANT_EMAIL, "refunded": "buyer@example.com"}
+    assert kinds == {"refund-requested": settings.MERCHANT_EMAIL, "refunded": "buyer@example.com"}
     assert REFUND in mail.outbox[-1].body and HOME in mail.outbox[-1].body
     assert "0.00005000 BTC" in mail.outbox[-1].body
 
@@ -687,13 +684,13 @@ def test_the_merchant_hears_what_is_asked_but_no_address(overpaid, ask):
     """A mail can be forged on its way; the desk cannot."""
     ask(overpaid, note="to my new wallet")
 
-    message = Mail.objects.get(kind=Mail.Kind.CLAIMED).message()
+    message = notifications.message(Mail.objects.get(kind=Mail.Kind.REFUND_REQUESTED))
 
     assert "to my new wallet" in message.body and "0.00005000 BTC" in message.body
     assert HOME not in str(message.message())
 
 
-def test_a_claim_that_was_taken_back_is_not_mailed(overpaid, ask):
+def test_a_refund_request_that_was_taken_back_is_not_mailed(overpaid, ask):
     ask(overpaid)
     ask(overpaid, withdraw="yes")
 
@@ -707,16 +704,22 @@ def test_a_claim_that_was_taken_back_is_not_mailed(overpaid, ask):
     "half",
     [
         {"amount": 5_000},
-        {"txid": REFUND},
-        {"refunded_at": timezone.now()},
-        {"amount": 0, "txid": REFUND, "refunded_at": timezone.now(), "refunded_by": "clerk"},
+        {"transaction_id": REFUND},
+        {"sent_at": timezone.now()},
+        {
+            "state": "sent",
+            "amount": 0,
+            "transaction_id": REFUND,
+            "sent_at": timezone.now(),
+            "sent_by": "clerk",
+        },
     ],
 )
 def test_a_refund_is_recorded_wholly_or_not_at_all(overpaid, ask, half):
     ask(overpaid)
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        RefundClaim.objects.update(**half)
+        Refund.objects.update(**half)
 
 
 # Many at once
@@ -728,7 +731,7 @@ def at_once(*calls):
     def run(call):
         try:
             return call()
-        except (AlreadyRefunded, LookAgain, NothingToRefund) as error:
+        except (AlreadyRefunded, RefundChanged, NothingToRefund) as error:
             return type(error)
         finally:
             connection.close()
@@ -738,7 +741,7 @@ def at_once(*calls):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_claims_at_once_are_one(overpaid):
+def test_many_refund_requests_at_once_are_one(overpaid):
     addresses = [address(900 + number) for number in range(10)]
 
     def send(to):
@@ -748,17 +751,17 @@ def test_many_claims_at_once_are_one(overpaid):
     codes = at_once(*(lambda to=to: send(to) for to in addresses))
 
     assert codes == [302] * 10
-    assert RefundClaim.objects.get().address in addresses
-    assert overpaid.timeline.filter(kind=Event.Kind.REFUND_CLAIMED).count() == 10
-    assert Mail.objects.filter(kind=Mail.Kind.CLAIMED).count() == 1
+    assert Refund.objects.get().destination in addresses
+    assert overpaid.timeline.filter(kind=Event.Kind.REFUND_REQUESTED).count() == 10
+    assert Mail.objects.filter(kind=Mail.Kind.REFUND_REQUESTED).count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_many_records_at_once_are_one_refund(overpaid):
-    claim = RefundClaim.objects.claim(overpaid, HOME)
+    asked = refunds.request_refund(overpaid, HOME)
 
     def record(number):
-        RefundClaim.objects.record(claim, txid(number), Shown(HOME, 5_000), by=f"clerk {number}")
+        refunds.record_sent(asked, txid(number), ShownRefund(HOME, 5_000), by=f"clerk {number}")
 
     came_of_it = at_once(*(lambda number=number: record(number) for number in range(1, 9)))
 
@@ -768,26 +771,28 @@ def test_many_records_at_once_are_one_refund(overpaid):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_correction_while_the_merchant_records_is_before_it_or_refused(overpaid):
-    claim = RefundClaim.objects.claim(overpaid, HOME)
+    asked = refunds.request_refund(overpaid, HOME)
 
     corrected, _ = at_once(
-        lambda: RefundClaim.objects.claim(overpaid, OTHER),
-        lambda: RefundClaim.objects.record(claim, REFUND, Shown(HOME, 5_000), by="clerk"),
+        lambda: refunds.request_refund(overpaid, OTHER),
+        lambda: refunds.record_sent(asked, REFUND, ShownRefund(HOME, 5_000), by="clerk"),
     )
 
-    claim.refresh_from_db()
-    assert claim.address == HOME  # whatever came first: the money has gone there
-    assert claim.amount == 5_000
+    asked.refresh_from_db()
+    assert asked.destination == HOME  # whatever came first: the money has gone there
+    assert asked.amount == 5_000
     assert corrected is AlreadyRefunded or "while the refund was sent" in fresh(overpaid).review
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_merchants_at_once_do_not_both_send(overpaid):
-    claim = RefundClaim.objects.claim(overpaid, HOME)
+    asked = refunds.request_refund(overpaid, HOME)
 
     came_of_it = at_once(
         *(
-            lambda number=number: RefundClaim.objects.send(claim, Shown(HOME, 5_000), str(number))
+            lambda number=number: refunds.begin_sending(
+                asked, ShownRefund(HOME, 5_000), str(number)
+            )
             for number in range(4)
         )
     )
@@ -797,63 +802,65 @@ def test_two_merchants_at_once_do_not_both_send(overpaid):
 
 @pytest.mark.django_db(transaction=True)
 def test_withdrawn_and_sent_at_once_is_one_of_them(too_late):
-    claim = RefundClaim.objects.claim(too_late, HOME)
+    asked = refunds.request_refund(too_late, HOME)
 
     withdrawn, sent = at_once(
-        lambda: RefundClaim.objects.withdraw(too_late),
-        lambda: RefundClaim.objects.send(claim, Shown(HOME, 5_000), by="clerk"),
+        lambda: refunds.withdraw_request(too_late),
+        lambda: refunds.begin_sending(asked, ShownRefund(HOME, 5_000), by="clerk"),
     )
 
-    claim.refresh_from_db()
-    assert (withdrawn, sent) in [(BeingSent, None), (None, LookAgain)]
-    assert claim.is_being_sent == (sent is None)
-    assert (fresh(too_late).settlement == "cancelled") == claim.is_being_sent
+    asked.refresh_from_db()
+    assert (withdrawn, sent) in [(BeingSent, None), (None, RefundChanged)]
+    assert asked.is_being_sent == (sent is None)
+    assert (fresh(too_late).settlement == "cancelled") == asked.is_being_sent
 
 
 @pytest.mark.django_db(transaction=True)
 def test_cancelled_and_paid_at_once_is_one_of_them(invoice, provider):
-    sighting = Sighting(invoice.reference, txid(1), invoice.due, 2)
+    told = report(invoice, 1, invoice.attempt.due, 2)
 
     at_once(
-        lambda: Invoice.objects.record(provider, sighting),
-        lambda: invoice.cancel("merchant clerk"),
+        lambda: ingestion.record_report(provider, told),
+        lambda: refunds.cancel(invoice, "merchant clerk"),
     )
 
     invoice = fresh(invoice)
     assert (invoice.paid_at is None) == (invoice.cancelled_at is not None)
     assert Delivery.objects.count() == (1 if invoice.paid_at else 0)
-    assert invoice.refundable == (0 if invoice.paid_at else 10_000)
+    assert invoice.attempt.refundable == (0 if invoice.paid_at else 10_000)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_asking_back_and_paying_the_rest_at_once_loses_nothing(too_late, provider):
-    rest = Sighting(too_late.reference, txid(2), 5_000, 2)
+    rest = report(too_late, 2, 5_000, 2)
 
     at_once(
-        lambda: RefundClaim.objects.claim(too_late, HOME),
-        lambda: Invoice.objects.record(provider, rest),
+        lambda: refunds.request_refund(too_late, HOME),
+        lambda: ingestion.record_report(provider, rest),
     )
 
     invoice = fresh(too_late)
     if invoice.paid_at:
-        assert not RefundClaim.objects.exists()
+        assert not Refund.objects.exists()
     else:
-        assert invoice.refundable == 10_000
+        assert invoice.attempt.refundable == 10_000
         assert invoice.review
         assert not Delivery.objects.exists()
 
 
 def test_a_year_later_it_is_still_there(too_late):
     with time_machine.travel(timezone.now() + timedelta(days=365), tick=False):
-        assert fresh(too_late).refundable == 5_000
+        assert fresh(too_late).attempt.refundable == 5_000
 
 
 def test_a_sum_is_exact_however_large(make_invoice, provider):
     invoice = make_invoice(price="0.01")
-    Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), 2_100_000_000_000_001, 2))
-    Invoice.objects.record(
-        provider, Sighting(invoice.reference, txid(1), 2_100_000_000_000_001, 2), by="reconcile"
+    ingestion.record_report(provider, report(invoice, 1, 2_100_000_000_000_001, 2))
+    ingestion.record_report(
+        provider,
+        report(invoice, 1, 2_100_000_000_000_001, 2),
+        by="reconcile",
     )
 
     assert fresh(invoice).total == Decimal("0.01")
-    assert fresh(invoice).refundable == 2_100_000_000_000_001 - 10
+    assert fresh(invoice).attempt.refundable == 2_100_000_000_000_001 - 10

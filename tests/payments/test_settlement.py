@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from payments.models import Invoice, Transaction
-from tests.conftest import RATE, txid
+from payments import presentation
+from tests.conftest import RATE, invoice_of
 
 ALL, HALF, ONE = 10_000, 5_000, 1
 DUST = 546  # no wallet sends less
@@ -16,22 +16,8 @@ MINUTE = timedelta(minutes=1)
 
 def facts(*transactions, **fields):
     """An invoice with transactions (amount, status[, more]), nothing of it in the database."""
-    now = timezone.now()
-    invoice = Invoice(
-        pk=1,
-        total=Decimal("10.00"),
-        rate=RATE,
-        due=ALL,
-        quoted_at=now,
-        expires_at=now + 15 * MINUTE,
-        **fields,
-    )
-    rows = []
-    for number, (amount, status, *more) in enumerate(transactions):
-        values = {"rate": RATE, "first_seen": now, **(more[0] if more else {})}
-        rows.append(Transaction(txid=txid(number), amount=amount, status=status, **values))
-    invoice._prefetched_objects_cache = {"transactions": rows, "lines": []}
-    return invoice
+    rows = [(amount, status, more[0] if more else {}) for amount, status, *more in transactions]
+    return invoice_of(rows, **fields)
 
 
 TABLE = [
@@ -52,8 +38,8 @@ TABLE = [
     ([(ALL + ONE, 2)], 0, "paid", 0),
     ([(ONE, 2)], 0, "underpaid", ALL - ONE),
     # a replaceable one is seen, yet it never counts as confirmed
-    ([(ALL, 0, {"rbf": True})], 0, "confirming", 0),
-    ([(ALL, 2, {"rbf": True})], 0, "paid", 0),
+    ([(ALL, 0, {"replaceable": True})], 0, "confirming", 0),
+    ([(ALL, 2, {"replaceable": True})], 0, "paid", 0),
     # what the network forgot does not count
     ([(ALL, 0, {"dropped_at": "then"})], 0, "waiting", ALL),
     ([(ALL, 0, {"dropped_at": "then"}), (ALL, 2)], 0, "paid", 0),
@@ -69,18 +55,18 @@ TABLE = [
 def test_the_settlement_is_drawn_from_the_facts(transactions, minutes, settlement, outstanding):
     invoice = facts(*transactions)
 
-    assert invoice.conclusion(invoice.quoted_at + minutes * MINUTE) == settlement
-    assert invoice.outstanding == outstanding
+    assert invoice.settlement_at(invoice.attempt.quoted_at + minutes * MINUTE) == settlement
+    assert invoice.attempt.outstanding == outstanding
 
 
 def test_paid_is_final():
     invoice = facts((ALL, 0, {"dropped_at": "then"}), paid_at=timezone.now())
 
-    assert invoice.conclusion(timezone.now()) == "paid"
+    assert invoice.settlement_at(timezone.now()) == "paid"
 
 
 @pytest.mark.parametrize(
-    ("policy", "rbf", "settlement"),
+    ("policy", "replaceable", "settlement"),
     [
         ("0-: 0", False, "paid"),
         ("0-: 0", True, "confirming"),
@@ -89,19 +75,19 @@ def test_paid_is_final():
         ("0-10.01: 0, 10.01-: 2", False, "paid"),
     ],
 )
-def test_the_policy_says_what_is_enough(settings, policy, rbf, settlement):
+def test_the_policy_says_what_is_enough(settings, policy, replaceable, settlement):
     settings.CONFIRMATION_POLICY = policy
 
-    invoice = facts((ALL, 0, {"rbf": rbf}))
+    invoice = facts((ALL, 0, {"replaceable": replaceable}))
 
-    assert invoice.conclusion(timezone.now()) == settlement
+    assert invoice.settlement_at(timezone.now()) == settlement
 
 
 @pytest.mark.parametrize(("amount", "settlement"), [(9_500, "paid"), (9_499, "underpaid")])
 def test_the_tolerance_is_a_share_of_the_total(settings, amount, settlement):
     settings.UNDERPAYMENT_TOLERANCE = Decimal(5)
 
-    assert facts((amount, 2)).conclusion(timezone.now()) == settlement
+    assert facts((amount, 2)).settlement_at(timezone.now()) == settlement
 
 
 @pytest.mark.parametrize(
@@ -116,19 +102,19 @@ def test_the_tolerance_is_a_share_of_the_total(settings, amount, settlement):
     ],
 )
 def test_what_is_too_much_is_told_in_satoshis(transactions, overpaid):
-    assert facts(*transactions).overpaid == overpaid
+    assert facts(*transactions).attempt.tally.excess == overpaid
 
 
 def test_the_revision_changes_with_everything_that_the_page_shows():
     invoices = [facts(*transactions) for transactions, minutes, *_ in TABLE if minutes == 0]
 
-    told = {invoice.revision(invoice.quoted_at) for invoice in invoices}
+    told = {presentation.revision(each, each.attempt.quoted_at) for each in invoices}
 
     shown = {
         (
-            invoice.conclusion(invoice.quoted_at),
-            invoice.outstanding,
-            tuple(payment.mark for payment in invoice.transactions.all()),
+            invoice.settlement_at(invoice.attempt.quoted_at),
+            invoice.attempt.outstanding,
+            tuple(payment.mark for payment in invoice.transactions),
         )
         for invoice in invoices
     }

@@ -12,7 +12,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from payments.models import Invoice, InvoiceLine, Line, OutOfStock, Product
+from payments import checkout, ingestion, refunds, stock
+from payments.models import Invoice, InvoiceLine, Line, Product
+from payments.stock import OutOfStock
 from tests.conftest import address
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +31,7 @@ def limited(make_product):
 @pytest.fixture
 def order(limited, provider, service):
     def order(quantity=1, product=None):
-        return Invoice.objects.create_for([Line(product or fresh(limited), quantity)], provider)
+        return checkout.place_order([Line(product or fresh(limited), quantity)], provider)
 
     return order
 
@@ -100,7 +102,7 @@ def test_one_basket_takes_all_or_nothing(limited, make_product, provider, servic
     Product.objects.filter(pk=other.pk).update(stock=0)
 
     with pytest.raises(OutOfStock):
-        Invoice.objects.create_for(lines, provider)
+        checkout.place_order(lines, provider)
 
     assert (left(limited), left(other)) == (3, 0)
     assert not Invoice.objects.exists()
@@ -112,11 +114,11 @@ def test_the_address_of_who_came_too_late_goes_to_the_next(
     late = [Line(fresh(limited), 3)]
     Product.objects.filter(pk=limited.pk).update(stock=1)
     with pytest.raises(OutOfStock):
-        Invoice.objects.create_for(late, provider)
+        checkout.place_order(late, provider)
 
-    invoice = Invoice.objects.create_for([Line(make_product())], provider)
+    invoice = checkout.place_order([Line(make_product())], provider)
 
-    assert invoice.reference == address(0)
+    assert invoice.attempt.reference == address(0)
     assert sum("new_address" in call.request.url for call in service.calls) == 1
 
 
@@ -156,7 +158,7 @@ def test_what_nobody_pays_for_is_given_back(order, limited, run_out):
 
     assert left(limited) == 3
     assert states(invoice) == ["returned"]
-    assert "given-back" in kinds(invoice)
+    assert "stock-released" in kinds(invoice)
 
 
 def test_before_the_quote_is_over_nothing_is_given_back(order, limited, time_machine):
@@ -226,13 +228,13 @@ def test_giving_back_twice_gives_back_once(order, limited, run_out):
     invoice = order()
     run_out(invoice)
 
-    Invoice.objects.give_back_stock(invoice.pk)
+    stock.release_stock_when_due(invoice.pk)
 
     assert left(limited) == 3
 
 
 def test_a_cancelled_order_gives_back(order, limited):
-    order().cancel(by="merchant")
+    refunds.cancel(order(), by="merchant")
 
     assert left(limited) == 3
 
@@ -263,7 +265,7 @@ def test_there_is_no_new_quote_for_what_is_gone(client, order, limited, run_out)
     assert response.status_code == 409
     assert "there is no new price" in response.content.decode()
     after = Invoice.objects.get(pk=invoice.pk)
-    assert (after.due, after.expires_at) == (invoice.due, invoice.expires_at)
+    assert (after.attempt.due, after.expires_at) == (invoice.attempt.due, invoice.expires_at)
 
 
 def test_late_money_takes_it_again(order, limited, run_out, call_back):
@@ -288,7 +290,7 @@ def test_late_money_for_what_is_gone_is_told_to_both(
     call_command("worker", once=True)
 
     after = Invoice.objects.get(pk=invoice.pk)
-    assert (after.settlement, states(after), left(limited)) == ("paid", ["lacking"], 0)
+    assert (after.settlement, states(after), left(limited)) == ("paid", ["backordered"], 0)
     assert "sold out before the money came" in after.review
     assert any("merchant@example.com" in mail.to for mail in mailoutbox)
     page = client.get(after.get_absolute_url()).content.decode()
@@ -304,7 +306,7 @@ def test_who_got_new_stock_delivers_what_was_lacking(client, order, limited, run
     call_back(invoice)
     Product.objects.filter(pk=limited.pk).update(stock=5)
 
-    assert Invoice.objects.supply(limited.pk, by="merchant") == 1
+    assert stock.allocate_backorders(limited.pk, by="merchant") == 1
 
     assert (states(invoice), left(limited)) == (["held"], 4)
     line = invoice.lines.get()
@@ -332,14 +334,14 @@ def test_what_another_order_gives_back_serves_who_waits_for_it(sold_out_late, ru
 
 def test_who_paid_for_what_was_gone_can_have_it_back(sold_out_late, client, limited):
     invoice = Invoice.objects.get(pk=sold_out_late[0].pk)
-    assert invoice.refundable == 10_000
+    assert invoice.attempt.refundable == 10_000
     assert "sold out by then" in client.get(invoice.get_absolute_url()).content.decode()
 
     client.post(f"/payments/invoice/{invoice.key}/refund/", {"address": address(77)})
     Product.objects.filter(pk=limited.pk).update(stock=5)
 
-    assert Invoice.objects.supply(limited.pk, by="merchant") == 0
-    assert states(invoice) == ["lacking"]
+    assert stock.allocate_backorders(limited.pk, by="merchant") == 0
+    assert states(invoice) == ["backordered"]
 
 
 def test_no_dead_order_is_served(order, limited, run_out, call_back):
@@ -347,12 +349,12 @@ def test_no_dead_order_is_served(order, limited, run_out, call_back):
     run_out(invoice)
     order(3)
     call_back(invoice, value=5_000)
-    assert states(invoice) == ["lacking"]
+    assert states(invoice) == ["backordered"]
 
-    Invoice.objects.get(pk=invoice.pk).cancel(by="merchant")
+    refunds.cancel(Invoice.objects.get(pk=invoice.pk), by="merchant")
     Product.objects.filter(pk=limited.pk).update(stock=1)
 
-    assert Invoice.objects.supply(limited.pk, by="merchant") == 0
+    assert stock.allocate_backorders(limited.pk, by="merchant") == 0
     assert left(limited) == 1
 
 
@@ -362,9 +364,9 @@ def test_a_payment_that_vanishes_lets_the_goods_go(
     invoice = order()
     call_back(invoice, status=0)
     time_machine.move_to(timezone.now() + timedelta(minutes=1))
-    Invoice.objects.compare(provider, invoice, [], by="reconcile")
+    ingestion.reconcile_history(provider, invoice.attempt, [], by="reconcile")
     time_machine.shift(timedelta(hours=2))
-    Invoice.objects.compare(provider, invoice, [], by="reconcile")
+    ingestion.reconcile_history(provider, invoice.attempt, [], by="reconcile")
     assert Invoice.objects.get(pk=invoice.pk).settlement == "waiting"
 
     call_command("worker", once=True)
@@ -376,7 +378,7 @@ def test_a_payment_that_vanishes_lets_the_goods_go(
 
 
 def test_who_edits_the_words_does_not_undo_a_sale(admin_client, limited, order):
-    page = f"/admin/payments/product/{limited.pk}/change/"
+    page = f"/admin/catalogue/product/{limited.pk}/change/"
     seen = admin_client.get(page).context["adminform"].form
     order(2)
 
@@ -386,8 +388,8 @@ def test_who_edits_the_words_does_not_undo_a_sale(admin_client, limited, order):
     assert (fresh(limited).title, left(limited)) == ("New words", 1)
 
 
-def test_who_puts_more_on_the_shelf_adds_to_what_is_left_just_then(admin_client, limited, order):
-    page = f"/admin/payments/product/{limited.pk}/change/"
+def test_who_puts_more_into_stock_adds_to_what_is_left_just_then(admin_client, limited, order):
+    page = f"/admin/catalogue/product/{limited.pk}/change/"
     seen = admin_client.get(page).context["adminform"].form
     order(2)
 
@@ -422,7 +424,7 @@ def filled_in(form, **changes):
         max_size=12,
     )
 )
-def test_every_piece_is_on_the_shelf_or_set_aside_once(
+def test_every_piece_is_in_stock_or_set_aside_once(
     limited, order, run_out, call_back, client, steps
 ):
     Product.objects.filter(pk=limited.pk).update(stock=3)
@@ -438,11 +440,11 @@ def test_every_piece_is_on_the_shelf_or_set_aside_once(
         elif step == "run_out":
             run_out(invoice)
         elif step in ("pay", "part"):
-            value = invoice.due if step == "pay" else 1_000
+            value = invoice.attempt.due if step == "pay" else 1_000
             call_back(invoice, number=1_000_000 * invoice.pk + number, value=value)
         elif step == "quote":
             client.post(f"/payments/invoice/{invoice.key}/quote/")
         else:
-            invoice.cancel(by="merchant")
+            refunds.cancel(invoice, by="merchant")
         held = InvoiceLine.objects.filter(stock="held", product=limited)
         assert left(limited) + sum(line.quantity for line in held) == 3

@@ -14,9 +14,10 @@ from django.core.management import call_command
 from django.db import connection
 from django_tasks_db.models import DBTaskResult
 
-from payments.models import Delivery, Event, Invoice
-from payments.providers.base import Sighting
-from tests.conftest import SECRET, SERVICE, address, txid
+from payments import ingestion, presentation
+from payments import review as reviews
+from payments.models import Delivery, Event, Invoice, Transaction
+from tests.conftest import SECRET, SERVICE, address, report, txid
 from tests.live import Demo
 
 VERIFY = "payments.tasks.verify"
@@ -122,17 +123,17 @@ def test_the_question_is_rolled_back_with_the_callback(big, provider, monkeypatc
     )
 
     with pytest.raises(RuntimeError):
-        Invoice.objects.record(provider, Sighting(big.reference, txid(1), DUE, 2))
+        ingestion.record_report(provider, report(big, 1, DUE, 2))
 
     assert not DBTaskResult.objects.exists()
-    assert not fresh(big).transactions.exists()
+    assert not Transaction.objects.of(fresh(big)).exists()
 
 
 # Who may say so
 
 
 def test_tx_detail_agreeing_pays_once(big, call_back, network, work):
-    network[txid(1)] = detail((address(7_000), 1_000), (big.reference, DUE))
+    network[txid(1)] = detail((address(7_000), 1_000), (big.attempt.reference, DUE))
     call_back(big)
     call_back(big)
 
@@ -161,10 +162,10 @@ def test_tx_detail_agreeing_pays_once(big, call_back, network, work):
 def test_whoever_comes_first_it_is_paid_exactly_once(
     big, call_back, provider, network, work, witness, first
 ):
-    network[txid(1)] = detail((big.reference, DUE))
+    network[txid(1)] = detail((big.attempt.reference, DUE))
 
     def testify():
-        Invoice.objects.record(provider, Sighting(big.reference, txid(1), DUE, 2), by=witness)
+        ingestion.record_report(provider, report(big, 1, DUE, 2), by=witness)
 
     for step in (call_back, testify) if first == "callback" else (testify, call_back):
         step(big) if step is call_back else step()
@@ -177,12 +178,12 @@ def test_whoever_comes_first_it_is_paid_exactly_once(
 
 @pytest.mark.django_db(transaction=True)
 def test_many_who_say_so_at_once_pay_once(big, provider):
-    sighting = Sighting(big.reference, txid(1), DUE, 2)
+    told = report(big, 1, DUE, 2)
     witnesses = ["callback", "watcher", "reconcile", "verification"] * 4
 
     def testify(by):
         try:
-            Invoice.objects.record(provider, sighting, by=by)
+            ingestion.record_report(provider, told, by=by)
         finally:
             connection.close()
 
@@ -190,16 +191,14 @@ def test_many_who_say_so_at_once_pay_once(big, provider):
         list(threads.map(testify, witnesses))
 
     assert fresh(big).settlement == "paid"
-    assert Delivery.objects.count() == big.transactions.count() == 1
+    assert Delivery.objects.count() == Transaction.objects.of(big).count() == 1
     assert story(big).count("paid") == story(big).count("verified") == 1
 
 
 def test_history_agreeing_pays(big, call_back, provider):
     call_back(big)
 
-    Invoice.objects.compare(
-        provider, big, [Sighting(big.reference, txid(1), DUE, 2)], by="reconcile"
-    )
+    ingestion.reconcile_history(provider, big.attempt, [report(big, 1, DUE, 2)], by="reconcile")
 
     assert fresh(big).settlement == "paid"
 
@@ -209,15 +208,15 @@ def test_reconciliation_looks_at_what_nobody_else_has_confirmed(big, call_back, 
     call_back(big)
     call_back(small, number=2)
 
-    assert not fresh(big).agrees_with(DUE)
-    assert fresh(small).agrees_with(small.due)
+    assert not fresh(big).attempt.agrees_with(DUE)
+    assert fresh(small).attempt.agrees_with(small.attempt.due)
 
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_witness_of_too_little_confirmation_is_none(big, call_back, provider, status):
     call_back(big)
 
-    Invoice.objects.record(provider, Sighting(big.reference, txid(1), DUE, status), by="watcher")
+    ingestion.record_report(provider, report(big, 1, DUE, status), by="watcher")
 
     assert fresh(big).settlement == "confirming"
 
@@ -226,7 +225,7 @@ def test_what_a_policy_calls_enough_is_what_must_be_verified(
     settings, big, call_back, network, work
 ):
     settings.CONFIRMATION_POLICY = "0-: 1"
-    network[txid(1)] = detail((big.reference, DUE), status="Partially Confirmed")
+    network[txid(1)] = detail((big.attempt.reference, DUE), status="Partially Confirmed")
     call_back(big, status=1)
 
     work()
@@ -238,7 +237,7 @@ def test_each_of_several_payments_is_verified(big, call_back, network, work):
     parts = 7
     for number in range(parts):
         value = DUE // parts + DUE % parts * (number == 0)
-        network[txid(number)] = detail((big.reference, value))
+        network[txid(number)] = detail((big.attempt.reference, value))
         call_back(big, number=number, value=value)
 
     work(2)
@@ -265,9 +264,9 @@ def test_a_forged_callback_delivers_nothing_and_calls_for_a_person(
     big, call_back, network, work, forgery, words
 ):
     if forgery == "another amount":
-        forgery = detail((big.reference, DUE - 1))
+        forgery = detail((big.attempt.reference, DUE - 1))
     elif isinstance(forgery, str):
-        forgery = detail((big.reference, DUE), status=forgery)
+        forgery = detail((big.attempt.reference, DUE), status=forgery)
     if forgery:
         network[txid(1)] = forgery
     call_back(big)
@@ -287,7 +286,7 @@ def test_a_forged_callback_delivers_nothing_and_calls_for_a_person(
 def test_a_network_that_is_a_little_slow_alarms_nobody(big, call_back, network, work):
     call_back(big)
     work(2)
-    network[txid(1)] = detail((big.reference, DUE))
+    network[txid(1)] = detail((big.attempt.reference, DUE))
 
     work(2)
 
@@ -299,7 +298,7 @@ def test_a_review_does_not_end_the_asking(big, call_back, network, work):
     call_back(big)
     work(3)
     assert fresh(big).review
-    network[txid(1)] = detail((big.reference, DUE))
+    network[txid(1)] = detail((big.attempt.reference, DUE))
 
     work(2)
 
@@ -309,10 +308,10 @@ def test_a_review_does_not_end_the_asking(big, call_back, network, work):
 
 def test_what_was_verified_in_the_meantime_is_not_doubted(big, call_back, provider):
     call_back(big)
-    payment = big.transactions.get()
-    Invoice.objects.record(provider, Sighting(big.reference, txid(1), DUE, 2), by="watcher")
+    payment = Transaction.objects.of(big).get()
+    ingestion.record_report(provider, report(big, 1, DUE, 2), by="watcher")
 
-    Invoice.objects.doubt(big, payment)
+    ingestion.flag_unverified(big, payment)
 
     assert not fresh(big).review
 
@@ -323,22 +322,22 @@ def test_a_callback_cannot_blow_up_a_payment_that_was_verified(
 ):
     """A shopper who knows the secret pays a little, and reports the same transaction as much."""
     settings.CONFIRMATION_POLICY = f"0-: {enough}"
-    witnessed = Sighting(big.reference, txid(1), 1_000, enough - 1)
-    Invoice.objects.record(provider, witnessed, by="watcher")
+    witnessed = report(big, 1, 1_000, enough - 1)
+    ingestion.record_report(provider, witnessed, by="watcher")
 
     call_back(big, status=2)
-    Invoice.objects.record(provider, Sighting(big.reference, txid(1), 1_000, 2), by="watcher")
+    ingestion.record_report(provider, report(big, 1, 1_000, 2), by="watcher")
 
     judged = fresh(big)
     assert judged.settlement == "underpaid"
-    assert judged.books.received == 1_000
+    assert judged.attempt.tally.received == 1_000
     assert "different amounts" in judged.review
 
 
 def test_a_witness_corrects_the_amount_even_before_it_is_confirmed(big, call_back, provider):
     call_back(big, status=2)
 
-    Invoice.objects.record(provider, Sighting(big.reference, txid(1), 1_000, 0), by="watcher")
+    ingestion.record_report(provider, report(big, 1, 1_000, 0), by="watcher")
 
     assert fresh(big).settlement == "underpaid"
 
@@ -383,7 +382,7 @@ def test_amounts_reported_differently_ask_for_review_whatever_the_total(make_inv
 )
 def test_trouble_upstream_is_no_verdict_and_is_tried_again(big, call_back, network, work, fault):
     if isinstance(fault, tuple):
-        fault = (fault[0], fault[1].replace("ADDRESS", big.reference))
+        fault = (fault[0], fault[1].replace("ADDRESS", big.attempt.reference))
     network[txid(1)] = fault
     call_back(big)
     work(4)
@@ -391,7 +390,7 @@ def test_trouble_upstream_is_no_verdict_and_is_tried_again(big, call_back, netwo
     assert (task.status, len(task.worker_ids)) == ("READY", 4)
     assert fresh(big).settlement == "confirming"
     assert not fresh(big).review
-    network[txid(1)] = detail((big.reference, DUE))
+    network[txid(1)] = detail((big.attempt.reference, DUE))
 
     work(2)
 
@@ -412,9 +411,9 @@ def test_who_never_gets_an_answer_leaves_it_to_a_person(big, call_back, network,
 
 def test_a_payment_that_is_gone_ends_the_asking(big, call_back, provider, work, time_machine):
     call_back(big)
-    Invoice.objects.compare(provider, big, [], by="reconcile")
+    ingestion.reconcile_history(provider, big.attempt, [], by="reconcile")
     time_machine.shift(timedelta(hours=2))
-    Invoice.objects.compare(provider, big, [], by="reconcile")
+    ingestion.reconcile_history(provider, big.attempt, [], by="reconcile")
 
     work()
 
@@ -439,26 +438,26 @@ def desk(admin_client):
 
 
 def test_the_page_says_that_larger_sums_are_checked(big, call_back, page):
-    before = fresh(big).revision(big.quoted_at)
+    before = presentation.revision(fresh(big), big.attempt.quoted_at)
     call_back(big)
 
     words = page(big)
 
     assert "With larger sums we ask the network once more" in words
     assert "Download" not in words
-    assert fresh(big).revision(big.quoted_at) != before
+    assert presentation.revision(fresh(big), big.attempt.quoted_at) != before
 
 
 def test_the_page_says_that_a_person_looks_at_it(big, call_back, work, page, network):
     call_back(big)
-    waiting = fresh(big).revision(big.quoted_at)
+    waiting = presentation.revision(fresh(big), big.attempt.quoted_at)
     work(3)
 
     words = page(big)
 
     assert "A person in the shop is looking at this payment" in words
     assert "knows nothing of" not in words
-    assert fresh(big).revision(big.quoted_at) != waiting
+    assert presentation.revision(fresh(big), big.attempt.quoted_at) != waiting
 
 
 def test_the_desk_says_why_and_who_confirmed(big, call_back, work, desk, network):
@@ -469,7 +468,9 @@ def test_the_desk_says_why_and_who_confirmed(big, call_back, work, desk, network
 
     assert unescape(fresh(big).review) in unescape(words)
     assert "Needs review" in words
-    assert 'class="field-verified_status"' in words
+    payment = re.search(rf"<td>{txid(1)}</td>.*?</tr>", words, re.DOTALL)[0]
+    assert "<td>2, final</td>" in payment  # so say callbacks
+    assert "<td>–</td>" in payment  # and nobody else
 
 
 # The review is closed by a person
@@ -502,7 +503,7 @@ def test_a_review_is_closed_at_the_desk_and_leaves_a_line(doubtful, review):
 
     assert not fresh(doubtful).review
     line = doubtful.timeline.last()
-    assert (line.kind, line.by) == ("touched", "merchant clerk")
+    assert (line.kind, line.by) == ("staff-action", "merchant clerk")
     assert line.note == f"reviewed: {doubtful.review}"
 
 
@@ -510,7 +511,7 @@ def test_a_review_is_closed_once(doubtful, review):
     review(doubtful)
     review(doubtful)
 
-    assert story(doubtful).count("touched") == 1
+    assert story(doubtful).count("staff-action") == 1
 
 
 def test_who_may_only_look_closes_no_review(doubtful, review):
@@ -518,13 +519,13 @@ def test_who_may_only_look_closes_no_review(doubtful, review):
 
     assert fresh(doubtful).review
     assert "Mark as reviewed" not in answer.content.decode()
-    assert not Event.objects.filter(kind="touched").exists()
+    assert not Event.objects.filter(kind="staff-action").exists()
 
 
 def test_a_reason_that_turned_up_since_the_merchant_looked_stays(doubtful):
-    Invoice.objects.call_for_review(doubtful, "something else", by="worker")
+    reviews.flag_for_review(doubtful, "something else", by="worker")
 
-    doubtful.mark_as_reviewed(by="merchant clerk")
+    reviews.mark_as_reviewed(doubtful, by="merchant clerk")
 
     assert fresh(doubtful).review == f"{doubtful.review}; something else"
 

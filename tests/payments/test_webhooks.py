@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from payments import ingestion
 from payments.models import Callback, Delivery, Invoice, Transaction
+from payments.presentation import status_of
 from tests.conftest import SECRET, txid
 
 DOOR = "/payments/callback/blockonomics"
@@ -21,11 +23,11 @@ def test_a_confirmed_payment_is_recorded(call_back, invoice):
 
 
 def test_the_door_opens_with_and_without_a_closing_slash(client, invoice):
-    query = f"?secret={SECRET}&addr={invoice.reference}&value=10000&txid={txid(1)}&status="
+    query = f"?secret={SECRET}&addr={invoice.attempt.reference}&value=10000&txid={txid(1)}&status="
 
     assert client.get(f"{DOOR}{query}0").status_code == 200
     assert client.get(f"{DOOR}/{query}1").status_code == 200
-    assert Invoice.objects.get().status == 1
+    assert status_of(Invoice.objects.get()) == 1
 
 
 def test_the_network_is_followed_step_by_step(call_back, invoice):
@@ -33,7 +35,7 @@ def test_the_network_is_followed_step_by_step(call_back, invoice):
     for status in (0, 1, 2):
         call_back(invoice, status=status)
         invoice.refresh_from_db()
-        seen.append((invoice.status, invoice.settlement))
+        seen.append((status_of(Invoice.objects.get()), invoice.settlement))
 
     assert seen == [(0, "confirming"), (1, "confirming"), (2, "paid")]
 
@@ -119,7 +121,7 @@ def test_a_stranger_learns_nothing_from_the_answer(call_back, invoice):
 def test_nonsense_is_answered_400_and_kept_in_the_inbox(client, invoice, wrong):
     query = {
         "secret": SECRET,
-        "addr": invoice.reference,
+        "addr": invoice.attempt.reference,
         "status": "2",
         "value": "10000",
         "txid": txid(1),
@@ -149,7 +151,7 @@ def test_parameters_of_others_are_welcome(call_back, invoice):
 
 
 def test_a_capital_address_is_the_same_address(call_back, invoice):
-    call_back(invoice, addr=invoice.reference.upper())
+    call_back(invoice, addr=invoice.attempt.reference.upper())
 
     assert Invoice.objects.get().settlement == "paid"
 
@@ -182,7 +184,7 @@ def test_a_database_in_trouble_asks_for_another_try(call_back, invoice, monkeypa
 
 
 def test_a_bug_of_ours_loses_nothing(call_back, invoice, monkeypatch):
-    monkeypatch.setattr(Invoice, "settle", lambda self, at, by: 1 / 0)
+    monkeypatch.setattr(ingestion, "settle", lambda invoice, at, by: 1 / 0)
 
     response = call_back(invoice)
 

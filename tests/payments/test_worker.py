@@ -17,12 +17,10 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from payments import tasks
-from payments.management.commands import worker as command
-from payments.management.commands.worker import Worker
+from payments import ingestion, tasks, worker
 from payments.models import Invoice, Mail
-from payments.providers.base import Sighting
-from tests.conftest import txid
+from payments.worker import Worker
+from tests.conftest import report
 from tests.live import PATIENCE_SECONDS, running, wait_until
 
 TASKS = "/admin/django_tasks_database/dbtaskresult/"
@@ -31,7 +29,7 @@ TASKS = "/admin/django_tasks_database/dbtaskresult/"
 @pytest.fixture
 def sold(invoice, provider):
     """A paid invoice, whose mail to the merchant waits for the worker."""
-    Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), invoice.due, 2))
+    ingestion.record_report(provider, report(invoice, 1, invoice.attempt.due, 2))
     return invoice
 
 
@@ -64,7 +62,7 @@ def test_what_follows_is_written_in_the_transaction_that_causes_it(sold):
 @pytest.mark.django_db(transaction=True)
 def test_a_rollback_leaves_nothing_to_do(invoice, provider):
     with pytest.raises(RuntimeError), transaction.atomic():
-        Invoice.objects.record(provider, Sighting(invoice.reference, txid(1), invoice.due, 2))
+        ingestion.record_report(provider, report(invoice, 1, invoice.attempt.due, 2))
         assert DBTaskResult.objects.exists()
         raise RuntimeError("the process dies before the commit")
 
@@ -109,7 +107,7 @@ def test_what_fails_is_tried_again_with_growing_pauses(sold, broken_mail, time_m
             assert len(task.worker_ids) == len(pauses)
             time_machine.move_to(task.run_after, tick=False)
 
-    assert pauses == tasks.RETRY_AFTER == sorted(tasks.RETRY_AFTER)
+    assert pauses == worker.RETRY_AFTER == sorted(worker.RETRY_AFTER)
     assert broken_mail.count(["merchant@example.com"]) >= len(pauses) + 1
     assert len(task.worker_ids) == len(pauses) + 1
 
@@ -299,7 +297,7 @@ def test_a_worker_that_comes_too_late_undoes_nothing(sold, settings, time_machin
 
 def test_a_task_that_kills_its_workers_ends_as_failed(sold, settings, time_machine):
     time_machine.move_to("2026-03-01 12:00:00Z", tick=False)
-    for _ in range(len(tasks.RETRY_AFTER) + 1):
+    for _ in range(len(worker.RETRY_AFTER) + 1):
         Worker().take_over_the_lost()
         assert Worker().claim()
         time_machine.shift(settings.TASK_LEASE + timedelta(seconds=1))
@@ -339,7 +337,7 @@ def test_sessions_that_are_over_are_forgotten(client, product, time_machine, set
 
 
 def test_a_database_that_is_away_for_a_while_ends_no_worker(db, monkeypatch, caplog):
-    monkeypatch.setattr(command, "TROUBLE_SECONDS", 0)
+    monkeypatch.setattr(worker, "TROUBLE_SECONDS", 0)
     answers = iter([OperationalError("the server closed the connection"), True])
 
     def work(self):
@@ -447,7 +445,7 @@ def test_a_worker_killed_in_the_middle_of_a_mail_loses_nothing(sold, start, post
 def test_two_workers_never_send_one_mail_twice(make_invoice, provider, start, post):
     for number in range(25):
         invoice = make_invoice(email="buyer@example.com")
-        Invoice.objects.record(provider, Sighting(invoice.reference, txid(number), 10_000, 2))
+        ingestion.record_report(provider, report(invoice, number, 10_000, 2))
 
     first, second = start("--once"), start("--once")
 

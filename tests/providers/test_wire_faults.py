@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from payments.models import Invoice
+from payments.providers import http
 from payments.providers.base import ProviderError
 from tests.conftest import address, txid
 from tests.providers.upstream import FAULTS, SLOW, Upstream
@@ -20,9 +21,9 @@ TIMEOUT_SECONDS = 0.4
 A_LITTLE = 5
 
 LOOK_UPS = {
-    "balance": lambda provider: provider.received([address(0)]),
+    "balance": lambda provider: provider.balances([address(0)]),
     "searchhistory": lambda provider: provider.look_up(address(0)),
-    "tx_detail": lambda provider: provider.look_up_transaction(address(0), txid(1)),
+    "tx_detail": lambda provider: provider.find_transaction(address(0), txid(1)),
 }
 
 
@@ -84,6 +85,37 @@ def test_a_look_up_ends_in_time_and_in_our_own_words(call, fault, upstream, prov
 
     upstream.faults.clear()
     assert LOOK_UPS[call](provider)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, None])
+def test_a_call_ends_in_an_answer_or_in_one_error_that_tells_no_secret(fault, upstream):
+    upstream.faults["price"] = fault
+    began = time.monotonic()
+
+    try:
+        answer = http.ask(
+            "GET",
+            f"{upstream.url}/api/price",
+            params={"secret": "in-the-query"},
+            headers={"Authorization": "Bearer in-a-header"},
+            seconds=TIMEOUT_SECONDS,
+        )
+    except http.CallFailed as error:
+        assert fault
+        assert "in-" not in str(error) and "127.0.0.1" not in str(error)
+    else:
+        assert len(answer.body) <= http.MAX_ANSWER_BYTES
+        assert fault not in SLOW
+    assert time.monotonic() - began < TIMEOUT_SECONDS + A_LITTLE
+    assert len(upstream.asked) == 1
+
+
+def test_how_much_is_read_can_be_limited(upstream):
+    url, whole = f"{upstream.url}/api/price", b'{"price": 100000}'
+
+    assert http.ask("GET", url, seconds=5, max_bytes=len(whole)) == (200, whole)
+    with pytest.raises(http.CallFailed):
+        http.ask("GET", url, seconds=5, max_bytes=len(whole) - 1)
 
 
 def test_nobody_listens(settings, product):

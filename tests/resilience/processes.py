@@ -21,7 +21,7 @@ from tests.live import PATIENCE_SECONDS, ROOT, own_database, wait_until
 
 # A command may have thousands of rows to go through.
 COMMAND_SECONDS = 5 * PATIENCE_SECONDS
-UNSENT = "SELECT count(*) FROM payments_mail WHERE sent_at IS NULL AND overtaken_at IS NULL"
+UNSENT = "SELECT count(*) FROM payments_mail WHERE sent_at IS NULL AND superseded_at IS NULL"
 NO_ANSWER = 0
 
 
@@ -111,7 +111,7 @@ class Shop:
     def open_invoices(self, count: int) -> list[tuple]:
         """(address, due) of so many new invoices."""
         self.run("open_invoices", str(count))
-        return self.ask("SELECT reference, due FROM payments_invoice ORDER BY id")
+        return self.ask("SELECT reference, due FROM payments_paymentattempt ORDER BY id")
 
     def call_back(self, address: str, number=1, status=2, value=10_000) -> int:
         """What Blockonomics does; returns the status of the answer, NO_ANSWER if there is none."""

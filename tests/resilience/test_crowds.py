@@ -59,8 +59,8 @@ def test_a_crowd_is_heard_to_the_last_and_none_is_sent_away(tmp_path):
         assert kept == [(outcome.codes.total() - outcome.codes[403],)]
         assert shop.ask("SELECT count(*) FROM payments_callback WHERE outcome = 'failed'") == [(0,)]
         books = shop.ask(
-            "SELECT reference, txid, payments_transaction.status FROM payments_transaction "
-            "JOIN payments_invoice ON payments_invoice.id = invoice_id"
+            "SELECT reference, transaction_id, confirmations FROM payments_transaction "
+            "JOIN payments_paymentattempt ON payments_paymentattempt.id = attempt_id"
         )
         assert {(reference, txid): status for reference, txid, status in books} == heard
         assert len(books) == len(heard)

@@ -89,7 +89,7 @@ class Grammar:
     def __init__(self, chance: random.Random, invoice):
         self.chance = chance
         self.right = {
-            "addr": [invoice.reference],
+            "addr": [invoice.attempt.reference],
             "status": ["0", "1", "2"],
             "value": ["1", "546", "10000", "2100000000000000"],
             "txid": [txid(number) for number in range(5)],
@@ -163,6 +163,6 @@ def test_the_door_bears_whatever_is_said_to_it(make_invoice, caplog):
             assert Callback.objects.count() == stored, query
     assert Callback.objects.count() == stored > 0
     assert not Callback.objects.filter(outcome__in=["received", "failed"]).exists()
-    assert set(Transaction.objects.values_list("invoice", flat=True)) <= {invoice.pk}
+    assert set(Transaction.objects.values_list("attempt__invoice", flat=True)) <= {invoice.pk}
     assert Delivery.objects.count() <= 1
     print(f"{asked} hostile queries, {stored} of them with the secret")

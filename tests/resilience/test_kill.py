@@ -40,14 +40,14 @@ pytestmark = [
 
 TORN = """
 SELECT count(*) FROM payments_invoice AS invoice
+JOIN payments_paymentattempt AS attempt ON attempt.invoice_id = invoice.id
 LEFT JOIN (
-    SELECT invoice_id, max(status) AS status,
-           sum(CASE WHEN status = 2 THEN amount ELSE 0 END) AS confirmed
-    FROM payments_transaction GROUP BY invoice_id
-) AS books ON books.invoice_id = invoice.id
+    SELECT attempt_id, sum(CASE WHEN is_final THEN amount ELSE 0 END) AS confirmed
+    FROM payments_transaction GROUP BY attempt_id
+) AS books ON books.attempt_id = attempt.id
 LEFT JOIN payments_delivery AS delivery ON delivery.invoice_id = invoice.id
-WHERE invoice.status <> coalesce(books.status, -1)
-   OR (invoice.settlement = 'paid') <> (coalesce(books.confirmed, 0) >= invoice.due)
+WHERE (invoice.settlement = 'waiting') <> (books.attempt_id IS NULL)
+   OR (invoice.settlement = 'paid') <> (coalesce(books.confirmed, 0) >= attempt.due)
    OR (invoice.settlement = 'paid') <> (delivery.id IS NOT NULL)
    OR (SELECT count(*) FROM payments_mail AS mail WHERE mail.invoice_id = invoice.id
        AND mail.kind IN ('paid', 'sold'))
@@ -56,7 +56,7 @@ WHERE invoice.status <> coalesce(books.status, -1)
        AND event.kind = 'paid') <> CASE WHEN invoice.settlement = 'paid' THEN 1 ELSE 0 END
 """
 
-FINAL = "SELECT txid FROM payments_transaction WHERE status = 2"
+FINAL = "SELECT transaction_id FROM payments_transaction WHERE is_final"
 
 
 class Senders:
@@ -226,8 +226,8 @@ def audit(shop_, senders):
     # Every payment is in the books once, with what was sent.
     sent = {(p[0]["addr"], p[0]["txid"], p[0]["value"], 2) for p in senders.begun}
     books = shop_.ask(
-        "SELECT reference, txid, amount, payments_transaction.status FROM payments_transaction "
-        "JOIN payments_invoice ON payments_invoice.id = invoice_id"
+        "SELECT reference, transaction_id, amount, confirmations FROM payments_transaction "
+        "JOIN payments_paymentattempt ON payments_paymentattempt.id = attempt_id"
     )
     assert sorted(books) == sorted(sent)
 
@@ -235,7 +235,10 @@ def audit(shop_, senders):
     received = Counter()
     for address, _, value, _ in sent:
         received[address] += value
-    invoices = shop_.ask("SELECT reference, due, settlement, order_code FROM payments_invoice")
+    invoices = shop_.ask(
+        "SELECT reference, due, settlement, order_code FROM payments_invoice "
+        "JOIN payments_paymentattempt ON payments_paymentattempt.invoice_id = payments_invoice.id"
+    )
     paid = {code for _, _, settlement, code in invoices if settlement == "paid"}
     assert paid == {code for address, due, _, code in invoices if received[address] >= due}
     assert shop_.ask(TORN) == [(0,)]

@@ -31,10 +31,10 @@ def at_once(queries, threads=THREADS):
 
 def about(invoice, number=1, status=2, value=None):
     return {
-        "addr": invoice.reference,
+        "addr": invoice.attempt.reference,
         "txid": txid(number),
         "status": status,
-        "value": invoice.due if value is None else value,
+        "value": invoice.attempt.due if value is None else value,
     }
 
 
@@ -64,13 +64,13 @@ def test_sixty_four_identical_final_callbacks_make_one_of_everything(make_invoic
 
 
 def test_many_parts_at_once_add_up_and_deliver_once(invoice):
-    part = invoice.due // THREADS
+    part = invoice.attempt.due // THREADS
 
     codes = at_once([about(invoice, number, value=part) for number in range(THREADS)])
 
     assert codes == [200] * THREADS
     invoice = Invoice.objects.get()
-    assert invoice.books.confirmed == invoice.due
+    assert invoice.attempt.tally.confirmed == invoice.attempt.due
     assert invoice.settlement == "paid"
     assert Delivery.objects.count() == 1
 
@@ -79,8 +79,8 @@ def test_all_statuses_at_once_end_in_the_last(invoice):
     codes = at_once([about(invoice, status=number % 3) for number in range(THREADS)])
 
     assert codes == [200] * THREADS
-    assert Invoice.objects.get().status == 2
-    assert Transaction.objects.get().status == 2
+    assert Invoice.objects.get().settlement == "paid"
+    assert Transaction.objects.get().is_final
     assert Delivery.objects.count() == 1
 
 

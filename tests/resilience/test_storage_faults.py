@@ -77,7 +77,7 @@ def wait_until_traced(pid: int, tracer):
 
 
 def noted(shop):
-    return {txid for (txid,) in shop.ask("SELECT txid FROM payments_transaction")}
+    return {txid for (txid,) in shop.ask("SELECT transaction_id FROM payments_transaction")}
 
 
 def test_a_sick_disk_is_never_answered_with_yes(tmp_path, strace):

@@ -85,7 +85,7 @@ async def test_an_accident_does_not_end_the_engine(running, monkeypatch, caplog)
         raise OSError("the database is away")
 
     monkeypatch.setattr(engine.callbacks, "claim_due", broken)
-    engine.bell.ring()
+    engine.wakeup.wake_engine()
 
     async def told():
         return "the database is away" in caplog.text

@@ -6,7 +6,7 @@ import time
 
 from asgiref.sync import sync_to_async
 
-from shop.threads import PATIENCE_SECONDS, THREADS, FewThreads
+from shop.callback_executor import PATIENCE_SECONDS, THREADS, CallbackExecutor
 
 
 def serving(work):
@@ -20,7 +20,7 @@ def serving(work):
     async def application(scope, receive, send):
         await sync_to_async(in_the_thread)(scope["path"])
 
-    return FewThreads(application, "/callback/"), names
+    return CallbackExecutor(application, "/callback/"), names
 
 
 def ask(few, path):

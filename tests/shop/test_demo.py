@@ -28,8 +28,8 @@ def test_it_keeps_its_data_and_ends_cleanly(tmp_path):
         assert demo.status(invoice) == demo.status(invoice) | {"status": 0}
         demo.control("mine", blocks=2)
         demo.wait_until(invoice, settlement="paid")
-        shelf = requests.get(demo.url, timeout=30).text
-        assert shelf.count('class="card"') == 6
+        catalogue = requests.get(demo.url, timeout=30).text
+        assert catalogue.count('class="card"') == 6
         assert "Making" not in demo.output
 
 

@@ -10,8 +10,9 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from django.views.defaults import server_error
 
+from catalogue.models import ProductQuerySet
+from payments import ingestion
 from payments.models import Callback
-from payments.models.products import ProductQuerySet
 from shop.middleware import PlainErrors
 
 DOORS = {
@@ -167,7 +168,7 @@ def test_a_crash_in_the_books_is_to_be_sent_again(call_back, invoice, monkeypatc
     def trouble(*args, **kwargs):
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(type(invoice), "note", trouble)
+    monkeypatch.setattr(ingestion, "apply_report", trouble)
 
     response = call_back(invoice)
 

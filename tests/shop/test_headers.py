@@ -10,10 +10,11 @@ import responses
 from django.test import Client
 from django.utils import timezone
 
+from payments.bitcoin.template_tags import payment_uri
 from tests.conftest import SERVICE, address
 
 OUR_HOSTS = {"", "testserver"}
-# Shown for the numbers and letters that differ from page to page.
+# ShownRefund for the numbers and letters that differ from page to page.
 NUMBER = re.compile(r"/\d+/")
 KEY = re.compile(r"/invoice/[\w-]{32}/")
 TXID = re.compile(r"/[0-9a-f]{64}/")
@@ -87,7 +88,7 @@ def a_busy_shop(make_product, make_picture, make_invoice, call_back, client):
     call_back(invoices["confirming"], number=2, status=0, rbf=1)
     call_back(invoices["overpaid"], number=3, value=20_000)
     control = "/sandbox/control"
-    payment = {"address": invoices["waiting"].reference, "value": 10_000, "rbf": 1}
+    payment = {"address": invoices["waiting"].attempt.reference, "value": 10_000, "rbf": 1}
     client.post(f"{control}/pay/", payment, content_type="application/json")
     return invoices
 
@@ -105,9 +106,14 @@ def merchant(admin_client, a_busy_shop):
 
 @pytest.fixture
 def walk(merchant, a_busy_shop):
-    """Every kind of page that links lead to, by path, from the shelf, the desk and the sandbox."""
+    """Every kind of page that links lead to, by path: of shop, desk and sandbox."""
     pages = {}
-    waiting = ["/", "/admin/", "/sandbox/", "/sandbox/?uri=" + a_busy_shop["waiting"].bitcoin_uri]
+    waiting = [
+        "/",
+        "/admin/",
+        "/sandbox/",
+        "/sandbox/?uri=" + payment_uri(a_busy_shop["waiting"].attempt),
+    ]
     waiting += [invoice.get_absolute_url() for invoice in a_busy_shop.values()]
     seen_shapes = set()
     starts = set(waiting)
@@ -144,7 +150,7 @@ def errors(client, make_product, settings):
         "404 key": client.get("/payments/invoice/unknown/"),
         "404 path": client.get("/nowhere/"),
         "404 product": client.get("/products/nothing/"),
-        "405 shelf": client.post("/"),
+        "405 catalogue": client.post("/"),
     }
     with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
         wire.add("GET", re.compile(f"{SERVICE}/api/price.*"), status=500)
@@ -163,11 +169,11 @@ def test_the_walk_comes_everywhere(walk):
         "/payments/invoice/…/",
         "/payments/invoice/…/receipt/",
         "/admin/",
-        "/admin/payments/product/",
-        "/admin/payments/product/add/",
-        "/admin/payments/product/…/change/",
-        "/admin/payments/product/…/delete/",
-        "/admin/payments/product/…/history/",
+        "/admin/catalogue/product/",
+        "/admin/catalogue/product/add/",
+        "/admin/catalogue/product/…/change/",
+        "/admin/catalogue/product/…/delete/",
+        "/admin/catalogue/product/…/history/",
         "/admin/payments/invoice/",
         "/admin/payments/invoice/…/change/",
         "/admin/payments/callback/",

@@ -54,8 +54,8 @@ def test_one_fault_in_one_run_counts():
 
 def test_a_goal_is_missed_by_a_point():
     perfect = dict.fromkeys(GOALS, 1)
-    runs = {"shelf": [run(**{**perfect, "performance": 0.97})], "product": [run(**perfect)]}
-    assert missed_goals(runs) == [("shelf", "performance")]
+    runs = {"catalogue": [run(**{**perfect, "performance": 0.97})], "product": [run(**perfect)]}
+    assert missed_goals(runs) == [("catalogue", "performance")]
 
 
 def test_an_invoice_may_be_hidden_from_search_engines():

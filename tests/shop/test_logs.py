@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from payments.models import Invoice
+from payments import ingestion
 from shop.logs import NoSecrets
 from tests.conftest import SECRET, SERVICE
 
@@ -184,7 +184,7 @@ def test_a_crash_does_not_write_the_secret_down(call_back, invoice, whole_log, m
     def crash(*args, **kwargs):
         raise RuntimeError(f"no idea what to do with ?secret={SECRET} and {API_KEY}")
 
-    monkeypatch.setattr(Invoice, "note", crash)
+    monkeypatch.setattr(ingestion, "apply_report", crash)
 
     response = call_back(invoice)
 

@@ -13,9 +13,12 @@ from django.template.base import Lexer, TokenType
 from django.test import Client
 from django.utils import translation
 
+from payments import notifications
+from payments.bitcoin import BITCOIN
 from payments.models import Invoice, Mail
-from payments.templatetags.money import about_bitcoin, bitcoin, fiat
-from shop import words
+from payments.providers.base import MarketPrice
+from payments.templatetags.money import approximate, fiat
+from shop import translations as catalogues
 
 ROOT = Path(settings.BASE_DIR)
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
@@ -37,24 +40,24 @@ def language_of(response) -> str:
 
 @pytest.fixture(scope="module")
 def sources():
-    return words.in_the_sources()
+    return catalogues.in_the_sources()
 
 
-@pytest.fixture(scope="module", params=words.LANGUAGES)
+@pytest.fixture(scope="module", params=catalogues.LANGUAGES)
 def catalogue(request):
-    return words.translated(request.param)
+    return catalogues.translated(request.param)
 
 
 def key(message):
-    return message.context, words.forms(message.id)
+    return message.context, catalogues.forms(message.id)
 
 
 def ask_of(names) -> str:
-    return f"`make words`, then translate: {sorted(map(str, names))[:5]}"
+    return f"`make translations`, then translate: {sorted(map(str, names))[:5]}"
 
 
 def test_there_is_a_catalogue_for_each_language():
-    assert {"en", *words.LANGUAGES} == {code for code, _ in settings.LANGUAGES}
+    assert {"en", *catalogues.LANGUAGES} == {code for code, _ in settings.LANGUAGES}
 
 
 def test_texts_of_code_and_templates_are_found(sources):
@@ -75,7 +78,7 @@ def test_a_catalogue_has_every_text_and_no_other(sources, catalogue):
 
 
 def test_every_text_is_translated(catalogue):
-    missing = [message.id for message in catalogue if not words.is_translated(message)]
+    missing = [message.id for message in catalogue if not catalogues.is_translated(message)]
     fuzzy = [message.id for message in catalogue if message.id and message.fuzzy]
 
     assert missing == [], ask_of(missing)
@@ -85,8 +88,8 @@ def test_every_text_is_translated(catalogue):
 def test_translations_keep_what_is_filled_in(catalogue):
     for message in catalogue:
         assert list(message.check(catalogue)) == [], message.id
-        expected = [filled_in(text) for text in words.forms(message.id)]
-        for form in filter(None, words.forms(message.string)):
+        expected = [filled_in(text) for text in catalogues.forms(message.id)]
+        for form in filter(None, catalogues.forms(message.string)):
             assert filled_in(form) in expected or not message.id, (message.id, form)
 
 
@@ -97,22 +100,26 @@ def filled_in(text: str) -> set[str]:
 def test_translations_keep_a_number_with_its_unit(catalogue):
     """With a no-break space, and in the quotes of the language: not in those of typewriters."""
     for message in catalogue:
-        for form in words.forms(message.string) if message.id else ():
+        for form in catalogues.forms(message.string) if message.id else ():
             assert not re.search(r"\)s (BTC|%%)|[\"']", form), form
 
 
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", catalogues.LANGUAGES)
 def test_the_shop_reads_what_was_translated(language):
-    catalogue = words.translated(language)
-    with words.po_file(language).with_suffix(".mo").open("rb") as file:
+    catalogue = catalogues.translated(language)
+    with catalogues.po_file(language).with_suffix(".mo").open("rb") as file:
         compiled = read_mo(file)
 
     def said(catalogue):
-        return {key(message): words.forms(message.string) for message in catalogue if message.id}
+        return {
+            key(message): catalogues.forms(message.string) for message in catalogue if message.id
+        }
 
-    ready = {key(message) for message in catalogue if message.id and words.is_translated(message)}
+    ready = {
+        key(message) for message in catalogue if message.id and catalogues.is_translated(message)
+    }
     original, read = said(catalogue), said(compiled)
-    assert read.keys() <= original.keys(), "`make words` compiles them."
+    assert read.keys() <= original.keys(), "`make translations` compiles them."
     assert {name: read.get(name) for name in ready} == {name: original[name] for name in ready}
 
 
@@ -341,8 +348,10 @@ def test_money_is_written_as_the_language_has_it(language, price, large):
 @pytest.mark.parametrize("language", ["en", "de", "es"])
 def test_bitcoin_is_written_as_wallets_read_it(language):
     with translation.override(language):
-        assert bitcoin(123_456_700_010_000) == "1234567.00010000"
-        assert about_bitcoin(Decimal("12.34"), Decimal(100_000)) == "0.000123"
+        assert BITCOIN.format(123_456_700_010_000) == "1234567.00010000"
+        assert (
+            approximate(Decimal("12.34"), MarketPrice(Decimal(100_000), BITCOIN)) == "0.000123 BTC"
+        )
 
 
 @pytest.mark.parametrize("language", ["en", "de", "es"])
@@ -390,7 +399,7 @@ def test_mails_come_in_the_language_that_was_bought_in(
 
     kinds = invoice.mails.filter(to="shopper@example.com").values_list("kind", flat=True)
     assert set(kinds) == {Mail.Kind.CREATED, Mail.Kind.PAID}
-    message = invoice.mails.get(kind=Mail.Kind.PAID).message()
+    message = notifications.message(invoice.mails.get(kind=Mail.Kind.PAID))
     page = message.alternatives[0][0]
 
     assert message.subject == subject.format(order=invoice.order)
@@ -401,11 +410,11 @@ def test_mails_come_in_the_language_that_was_bought_in(
 
 
 @pytest.mark.parametrize("kind", sorted(set(Mail.Kind) - Mail.FOR_THE_MERCHANT))
-@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("language", catalogues.LANGUAGES)
 def test_no_mail_falls_back_to_english(invoice, language, kind):
     def said():
         mail = Mail.objects.get_or_create(invoice=invoice, kind=kind)[0]
-        return set(re.findall(r"[^.:;!?\n]{12,}[.:;!?]", mail.message().body))
+        return set(re.findall(r"[^.:;!?\n]{12,}[.:;!?]", notifications.message(mail).body))
 
     Invoice.objects.update(language="en")
     english = said()

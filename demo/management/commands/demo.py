@@ -1,34 +1,25 @@
-import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from daphne.cli import CommandLineInterface
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.files.base import ContentFile
-from django.core.files.storage import FileSystemStorage
+from django.core.files import File
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.text import slugify
-from pictures.models import PictureFieldFile
 
-from demo import goods
-from payments import pictures, providers
-from payments.models import Category, Picture, Product
+from catalogue.models import Category, Picture, Product
+from demo.goods import GOODS
+from payments import providers
 
 MERCHANT = "merchant"
-CATEGORIES = list(dict.fromkeys(good.category for good in goods.GOODS))
-IMAGE = Picture._meta.get_field("image")
-# One folder for each version of the recipes.
-RECIPES = [Path(recipe.__file__).read_bytes() for recipe in (goods, pictures)]
-VERSION = hashlib.sha256(b"".join(RECIPES)).hexdigest()[:12]
-WORKSHOP = settings.BASE_DIR / "var" / "workshop" / VERSION
+CATEGORIES = list(dict.fromkeys(good.category for good in GOODS))
 WELCOME = """
 The shop         {site}/
 The desk         {site}/admin/      (merchant / merchant)
@@ -53,7 +44,7 @@ class Command(BaseCommand):
             shutil.rmtree(settings.DATA_DIR)
             settings.STATIC_ROOT.mkdir(parents=True)
         call_command("migrate", verbosity=0)
-        self.stock_the_shelf()
+        self.stock_the_catalogue()
         self.hire_the_merchant()
         # What a merchant does in the Blockonomics dashboard: a store with this callback URL.
         call_command(
@@ -83,12 +74,11 @@ class Command(BaseCommand):
                     f"Port {port()} is taken. Take another one: PORT={port() + 1} make demo"
                 ) from error
 
-    def stock_the_shelf(self, shelf=goods.GOODS):
-        # The newest stands first on the shelf.
-        for good in reversed(shelf):
+    def stock_the_catalogue(self, goods=GOODS):
+        # The newest stands first in the catalogue.
+        for good in reversed(goods):
             if Product.objects.filter(slug=good.slug).exists():
                 continue
-            full = self.made(good)
             category, _ = Category.objects.get_or_create(
                 slug=slugify(good.category),
                 defaults={"title": good.category, "position": CATEGORIES.index(good.category)},
@@ -100,41 +90,13 @@ class Command(BaseCommand):
                 price=good.price,
                 category=category,
             )
-            product.file.save(good.filename, ContentFile(full), save=False)
-            product.save()
-            shutil.copytree(self.previews_of(good), settings.MEDIA_ROOT, dirs_exist_ok=True)
+            with good.file.open("rb") as file:
+                product.file.save(good.file.name, File(file), save=False)
+                product.save()
             for number, preview in enumerate(good.pictures):
-                Picture.objects.create(
-                    product=product, image=good.name(number), alt=preview.words, position=number
-                )
-
-    def made(self, good) -> bytes:
-        """The good's file, made once: a fresh demo need not wait for the painter again."""
-        kept = WORKSHOP / good.filename
-        if not kept.exists():
-            self.stdout.write(f"Making {good.title} …")
-            self.stdout.flush()
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = kept.with_suffix(f".{os.getpid()}")
-            unfinished.write_bytes(good.make())
-            unfinished.rename(kept)
-        return kept.read_bytes()
-
-    def previews_of(self, good) -> Path:
-        """A folder with the good's pictures in all their sizes, made once as well."""
-        kept = WORKSHOP / good.slug
-        if not kept.exists():
-            unfinished = kept.with_suffix(f".{os.getpid()}")
-            storage = FileSystemStorage(unfinished)
-            for number, preview in enumerate(good.pictures):
-                storage.save(good.name(number), ContentFile(preview.make(self.made(good))))
-                file = PictureFieldFile(Picture(), IMAGE, good.name(number))
-                file.storage = storage
-                file.save_all()
-            with suppress(OSError):  # another demo was quicker
-                unfinished.rename(kept)
-            shutil.rmtree(unfinished, ignore_errors=True)
-        return kept
+                picture = Picture(product=product, alt=preview.alt, position=number)
+                with preview.file.open("rb") as file:
+                    picture.image.save(f"{good.slug}-{preview.file.name}", File(file))
 
     def hire_the_merchant(self):
         users = get_user_model().objects

@@ -2,28 +2,36 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from payments import providers
-from payments.models import Invoice
+from payments.models import PaymentAttempt
+from payments.providers.base import Diagnoses, LimitsUnusedAddresses, Provider
 
 
 class Command(BaseCommand):
-    help = "Asks Blockonomics whether this shop is set up rightly; uses up no address."
+    help = "Asks the payment services whether this shop is set up rightly; uses up no address."
 
     def handle(self, *args, **options):
-        healthy = True
-        for works, finding in providers.get("blockonomics").diagnose(settings.SHOP_CURRENCY):
-            self.tell(works, finding)
-            healthy = healthy and works
-        if healthy:
-            healthy = self.look_at_the_gap()
-        if not healthy:
+        # Each is looked at, whatever the others lack.
+        findings = [self.is_healthy(provider) for provider in providers.ways_to_pay()]
+        if not all(findings):
             raise CommandError("The shop cannot take payments like this; docs/going-live.md helps.")
 
-    def look_at_the_gap(self) -> bool:
+    def is_healthy(self, provider: Provider) -> bool:
+        healthy = True
+        if isinstance(provider, Diagnoses):
+            for works, finding in provider.diagnose(settings.SHOP_CURRENCY):
+                self.tell(works, finding)
+                healthy = healthy and works
+        if healthy and isinstance(provider, LimitsUnusedAddresses):
+            healthy = self.look_at_the_gap(provider)
+        return healthy
+
+    def look_at_the_gap(self, provider: LimitsUnusedAddresses) -> bool:
         """Whether wallets still see the next address: they count the unused ones before it."""
-        gap_limit = int(providers.get("blockonomics").gap_limit())
-        unused = Invoice.objects.unused_in_a_row().count()
+        gap_limit = int(provider.gap_limit())
+        unused = PaymentAttempt.objects.unused_address_count(provider.slug)
         finding = (
-            f"{unused} addresses in a row are unpaid; the gap limit at Blockonomics is {gap_limit}."
+            f"{unused} addresses in a row are unpaid; the gap limit at {provider.service} is "
+            f"{gap_limit}."
         )
         if unused >= gap_limit:
             finding += " Raise it there and in your wallet, or the wallet shows no later payment."

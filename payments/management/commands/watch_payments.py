@@ -1,14 +1,10 @@
 import asyncio
-import contextlib
-import os
-import signal
 
 from django.core.management.base import BaseCommand
 
 from payments import providers
-from payments.watcher import Watcher
-
-LOOK_SECONDS = 1
+from payments.providers.base import PushesBySocket
+from payments.watcher import watch
 
 
 class Command(BaseCommand):
@@ -18,22 +14,6 @@ class Command(BaseCommand):
         parser.add_argument("--parent", type=int, help="end when this process is gone")
 
     def handle(self, parent=None, **options):
-        asyncio.run(self.watch(parent))
+        pushing = [each for each in providers.configured() if isinstance(each, PushesBySocket)]
+        asyncio.run(watch(pushing, parent))
         self.stdout.write("The watcher has ended.")
-
-    async def watch(self, parent):
-        watching = asyncio.create_task(Watcher(providers.get("blockonomics")).run())
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, watching.cancel)
-        leaving = loop.create_task(leave_with(parent, watching))
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-        leaving.cancel()
-
-
-async def leave_with(parent: int | None, watching: asyncio.Task):
-    """Ends the watching when the process that wanted it is gone."""
-    while parent in (None, os.getppid()):
-        await asyncio.sleep(LOOK_SECONDS)
-    watching.cancel()

@@ -5,7 +5,7 @@ from embit import bech32
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.addresses import is_valid, normalize
+from payments.bitcoin.addresses import is_valid, normalize
 
 SEGWIT_MAIN = [
     "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",

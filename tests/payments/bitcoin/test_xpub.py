@@ -1,4 +1,4 @@
-"""payments/keys.py: which addresses are the merchant's own."""
+"""payments/bitcoin/xpub.py: which addresses are the merchant's own."""
 
 import json
 from html import unescape
@@ -11,8 +11,9 @@ from embit.networks import NETWORKS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments import checks, keys
-from payments.models import Invoice, Turn
+from payments.bitcoin import xpub as keys
+from payments.models import Invoice, Lease
+from payments.providers.blockonomics import checks
 from tests.conftest import KEY, address
 
 MAIN, TEST = NETWORKS["main"], NETWORKS["test"]
@@ -194,7 +195,7 @@ def test_an_address_of_the_merchants_own_is_shown(own_key, buy):
     response = buy(address(3))
 
     assert response.status_code == 302
-    assert Invoice.objects.get().reference == address(3)
+    assert Invoice.objects.get().attempt.reference == address(3)
 
 
 def test_a_foreign_address_is_refused_before_anybody_sees_it(own_key, buy, settings, caplog):
@@ -223,7 +224,7 @@ def test_a_spare_address_was_checked_as_well(own_key, buy, service):
 
     buy(derived("m/84h/1h/0h/0/0", script.p2wpkh, TEST))
 
-    assert Invoice.objects.get().reference == address(4)
+    assert Invoice.objects.get().attempt.reference == address(4)
 
 
 @pytest.mark.parametrize("kind", ["xpub", "ypub", "zpub"])
@@ -271,11 +272,11 @@ def test_an_alarm_that_could_not_be_written_down_is_not_counted(own_key, buy, mo
         raise RuntimeError("no room")
 
     with monkeypatch.context() as broken:
-        broken.setattr("payments.tasks.alarm", fails)
+        broken.setattr("payments.outbox.alarm", fails)
         with pytest.raises(RuntimeError):
             buy(derived("m/84h/1h/0h/0/0", script.p2wpkh, TEST))
 
-    assert not Turn.objects.filter(name="alarm").exists()
+    assert not Lease.objects.filter(name="alarm").exists()
 
 
 def test_other_trouble_alarms_nobody(own_key, buy, service):
@@ -306,7 +307,7 @@ def of_key(found):
 def test_a_key_that_cannot_work_is_said_at_the_start(settings, xpub, network, ids):
     settings.BLOCKONOMICS_XPUB, settings.BITCOIN_NETWORK = xpub, network
 
-    found = list(checks.check_blockonomics(None))
+    found = list(checks.check_settings())
 
     assert of_key(found) == ids
     assert not xpub or not any(xpub in f"{fault.msg}{fault.hint}" for fault in found)

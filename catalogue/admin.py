@@ -1,0 +1,124 @@
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from django.utils.html import format_html
+
+from payments import stock
+
+from . import pictures
+from .downloads import GoodsResponse
+from .models import Category, Picture, Product
+
+
+@admin.register(Category)
+class CategoryAdmin(admin.ModelAdmin):
+    list_display = ["title", "position"]
+    list_editable = ["position"]
+    search_fields = ["title"]
+    prepopulated_fields = {"slug": ["title"]}
+
+
+class PictureForm(forms.ModelForm):
+    def clean_image(self):
+        image = self.cleaned_data["image"]
+        if image and "image" in self.changed_data:
+            pictures.check(image)
+        return image
+
+
+class PictureInline(admin.TabularInline):
+    model = Picture
+    form = PictureForm
+    fields = ["preview", "image", "alt", "position"]
+    readonly_fields = ["preview"]
+    extra = 1
+
+    @admin.display(description="preview")
+    def preview(self, picture):
+        return thumbnail(picture if picture.pk else None)
+
+
+def thumbnail(picture: Picture | None):
+    if picture is None:
+        return "—"
+    return format_html(
+        '<img src="{}" alt="{}" width="{}" height="54">',
+        picture.thumbnail,
+        str(picture),
+        round(54 * picture.width / picture.height) if picture.height else 96,
+    )
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    list_display = [
+        "preview",
+        "title",
+        "category",
+        "price",
+        "stock",
+        "active",
+        "has_file",
+        "created_at",
+    ]
+    list_display_links = ["preview", "title"]
+    list_filter = ["active", "category"]
+    list_editable = ["active"]
+    list_select_related = ["category"]
+    search_fields = ["title", "description"]
+    prepopulated_fields = {"slug": ["title"]}
+    readonly_fields = ["created_at", "updated_at"]
+    inlines = [PictureInline]
+    show_full_result_count = False
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_pictures()
+
+    def get_urls(self):
+        goods = self.admin_site.admin_view(self.goods)
+        return [
+            path("goods/<path:name>", goods, name="catalogue_product_goods"),
+            *super().get_urls(),
+        ]
+
+    def goods(self, request, name):
+        """The file itself, for whoever may see products here."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return GoodsResponse(get_object_or_404(Product, file=name).file)
+        except FileNotFoundError as error:
+            raise Http404 from error
+
+    def formfield_for_dbfield(self, db_field, request, **kwargs):
+        if db_field.name == "stock":
+            kwargs["show_hidden_initial"] = True  # what the merchant saw
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_model(self, request, product, form, change):
+        """The stock moves while a merchant types: what is saved is the difference they made."""
+        if change and "stock" not in form.changed_data:
+            product.stock = F("stock")
+        elif change and product.stock is not None:
+            seen = form.data.get(form.add_initial_prefix("stock"))
+            if seen:
+                product.stock = Greatest(F("stock") + product.stock - int(seen), 0)
+        super().save_model(request, product, form, change)
+        product.refresh_from_db(fields=["stock"])
+        # After the commit, as invoices are locked before products everywhere else.
+        by = f"merchant {request.user}"
+        transaction.on_commit(lambda: stock.allocate_backorders(product.pk, by))
+
+    @admin.display(description="picture")
+    def preview(self, product):
+        return thumbnail(product.cover)
+
+    @admin.display(description="file", boolean=True)
+    def has_file(self, product):
+        return bool(product.file)

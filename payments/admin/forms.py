@@ -1,0 +1,92 @@
+"""What staff fill in at the desk."""
+
+from django import forms
+from django.core import signing
+
+from payments import providers
+from payments.models import Refund, Transaction
+from payments.providers.base import RefundsByHand
+from payments.refunds import ShownRefund
+
+# What a signature is for.
+SHOWN = "payments.refund.shown"
+
+
+class CancelForm(forms.Form):
+    reason = forms.CharField(
+        max_length=200, help_text="It is kept in the timeline; the shopper does not read it."
+    )
+
+
+class RefundSentForm(forms.ModelForm):
+    """The merchant has sent the money back, and says with which transaction.
+
+    The page's own figures come back signed: what it told to send is what was sent. If others stand
+    on it by the time that a mistake is corrected, the merchant says which of them it was.
+    """
+
+    transaction_id = forms.CharField(
+        label="Transaction id",
+        help_text="Copy it here when you have sent the amount from your own wallet.",
+        widget=forms.TextInput({"size": 70, "spellcheck": "false", "autocomplete": "off"}),
+    )
+    shown = forms.CharField(widget=forms.HiddenInput)
+
+    class Meta:
+        model = Refund
+        fields = ["transaction_id"]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if "shown" in self.fields:
+            self.fields["shown"].initial = figures(self.instance)
+
+    def clean_transaction_id(self):
+        provider = providers.get(self.instance.attempt.provider)
+        sent = self.cleaned_data["transaction_id"]
+        if isinstance(provider, RefundsByHand):
+            sent = provider.clean_transaction_id(sent)
+        paid = Transaction.objects.of(self.instance.invoice)
+        if paid.filter(transaction_id=sent).exists():
+            raise forms.ValidationError("With this one the shopper paid you.")
+        return sent
+
+    def clean_shown(self):
+        if shown := read_figures(self.cleaned_data["shown"], self.instance):
+            return shown
+        raise forms.ValidationError("Please open this page again.")
+
+    def clean(self):
+        before = self.cleaned_data.get("shown")
+        now = ShownRefund(self.instance.destination, self.instance.current_amount)
+        if self.errors and before and before != now:
+            self._ask_which(before, now)
+
+    def _ask_which(self, before: ShownRefund, now: ShownRefund):
+        then = (self.data["shown"], f"{self._in_words(before)}, as this page said before")
+        choices = [
+            then,
+            (figures(self.instance), f"{self._in_words(now)}, as it says now"),
+        ]
+        field = self.fields["shown"]
+        field.label = "What you have sent"
+        field.widget = forms.RadioSelect(choices=choices if now.amount else [then])
+        told = "The request has changed meanwhile. Please look again: which is it?"
+        self.add_error("shown", told)
+
+    def _in_words(self, shown: ShownRefund) -> str:
+        return f"{self.instance.attempt.format(shown.amount)} to {shown.destination}"
+
+
+def figures(refund: Refund) -> str:
+    """What the page tells to send, and where to, as only the shop can sign it."""
+    return signing.dumps([refund.pk, refund.destination, refund.current_amount], salt=SHOWN)
+
+
+def read_figures(signed: str, refund: Refund) -> ShownRefund | None:
+    """Those figures, if they are of this refund and there was something to send."""
+    try:
+        pk, destination, amount = signing.loads(signed, salt=SHOWN)
+    except (signing.BadSignature, ValueError):
+        return None
+    return ShownRefund(destination, amount) if pk == refund.pk and amount > 0 else None

@@ -1,0 +1,31 @@
+"""What is wrong with the settings that all ways to pay with bitcoin share."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from embit.networks import NETWORKS
+
+from . import explorer
+
+
+def check_settings() -> Iterator[CheckMessage]:
+    if settings.BITCOIN_NETWORK not in NETWORKS:
+        yield Error(
+            f"BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}.",
+            hint=f"It is one of {', '.join(NETWORKS)}.",
+            id="payments.E003",
+        )
+    elif settings.BITCOIN_NETWORK != "main" and not settings.DEBUG:
+        yield Error(
+            f"DEBUG is off and BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}: goods would be "
+            "sold for coins without worth.",
+            hint="Set it to main.",
+            id="payments.E009",
+        )
+    if settings.BLOCK_EXPLORER and not explorer.PATTERN.fullmatch(settings.BLOCK_EXPLORER):
+        yield Error(
+            "BLOCK_EXPLORER is no https address with one {txid} in it, so receipts have no links.",
+            hint="Write it like https://mempool.space/tx/{txid}, or leave it empty.",
+            id="payments.E021",
+        )
