@@ -43,21 +43,33 @@ def requote(invoice: Invoice, provider: Provider) -> bool:
     """
     if not may_requote(invoice, timezone.now()):
         return False
+    seen = invoice.attempt.pk, invoice.balance.missing
     rate = ingestion.market_rate(provider, invoice.currency)
     if isinstance(provider, PricesInMarket):
         with transaction.atomic():
-            return _requote_locked(invoice, rate)
+            return _requote_locked(invoice, rate, seen)
     fresh = start_attempt(invoice, provider, invoice.balance.missing)
     with saving(provider, fresh), transaction.atomic():
-        is_new = _requote_locked(invoice, rate, fresh)
+        is_new = _requote_locked(invoice, rate, seen, fresh)
     if not is_new:
         provider.close(fresh.reference)
     return is_new
 
 
-def _requote_locked(invoice: Invoice, rate: Decimal, fresh: PaymentAttempt | None = None) -> bool:
-    """Writes the new quote down, or the fresh attempt, if there is still need of it."""
+def _requote_locked(
+    invoice: Invoice,
+    rate: Decimal,
+    seen: tuple[int, Decimal],
+    fresh: PaymentAttempt | None = None,
+) -> bool:
+    """Writes the new quote down, or the fresh attempt, if there is still need of it.
+
+    `seen` are the attempt and the missing sum before the service was asked. The rate is that
+    attempt's, and a fresh one asks for that sum: what has changed meanwhile wants another question.
+    """
     invoice = Invoice.objects.locked().get(pk=invoice.pk)
+    if invoice.attempt.pk != seen[0] or fresh and invoice.balance.missing != seen[1]:
+        return False
     ingestion.value_unvalued(invoice.attempt, rate, by="shopper")
     if not may_requote(invoice, timezone.now()):
         return False

@@ -84,10 +84,19 @@ class Reconciliation:
             with self._alone():
                 every = providers.configured()
                 went_well = [self._check_all(provider, began) for provider in every]
-            return all(went_well)
+            return all(went_well) and not self._complain_of_the_deaf(every, began)
         except LeaseLost:
             self.complain("This took so long that another process has gone on with it.")
             return False
+
+    def _complain_of_the_deaf(self, asked: list[Provider], began: datetime) -> bool:
+        """Tells of attempts that nobody can be asked about, as their provider has no settings."""
+        deaf = set(providers.PROVIDERS) - {provider.slug for provider in asked}
+        due = PaymentAttempt.objects.due_for_reconciliation
+        waiting = sorted(slug for slug in deaf if due(slug, began).exists())
+        for slug in waiting:
+            self.complain(f"There are open invoices of {slug}, and its settings are missing.")
+        return bool(waiting)
 
     def _check_all(self, provider: Provider, began: datetime) -> bool:
         """Checks the provider's attempts, those that were longest unchecked first.

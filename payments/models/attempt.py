@@ -106,6 +106,10 @@ class PaymentAttempt(models.Model):
             models.UniqueConstraint(
                 fields=["provider", "reference"], name="one_attempt_per_reference"
             ),
+            # Two services may watch one wallet: what is paid to it must mean one invoice.
+            models.UniqueConstraint(
+                fields=["asset_code", "reference"], name="one_attempt_per_address"
+            ),
             models.CheckConstraint(
                 condition=Q(due__gte=0) & Q(rate__gt=0), name="an_attempt_asks_for_something"
             ),

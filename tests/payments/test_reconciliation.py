@@ -1215,3 +1215,12 @@ def test_a_whole_purchase_without_any_callback(network, product, provider):
 
     assert fresh(invoice).settlement == "paid"
     assert fresh(invoice).delivery
+
+
+def test_a_provider_without_its_settings_is_not_forgotten_in_silence(one, settings):
+    settings.BLOCKONOMICS_API_KEY = ""
+    told = []
+
+    assert not Reconciliation(told.append).pass_through()
+
+    assert told == ["There are open invoices of blockonomics, and its settings are missing."]

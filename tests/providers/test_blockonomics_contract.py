@@ -6,11 +6,11 @@ from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 import pytest
-from django.core.exceptions import BadRequest
 from django.test import RequestFactory
 
 from payments import providers
 from payments.providers.base import AuthenticCallback
+from payments.providers.blockonomics import messages
 from tests.conftest import SECRET, SERVICE, address, txid
 from tests.providers.contract import AtTheBorder, Call, FakeService, ThroughTheShop
 
@@ -161,16 +161,21 @@ def test_each_of_several_secrets_is_taken_and_none_of_them_is_kept(fake, setting
         assert kept.query == "label=%5Bsecret%5D"
 
 
-def test_a_query_is_kept_whole_up_to_16_kib_and_refused_beyond(fake):
-    usual = len(authentic(fake.call(label="")).query)
-    longest = 16 * 1024 - usual
+def test_a_long_query_is_kept_whole_and_read(fake):
+    kept = authentic(fake.call(label="x" * 20_000))
 
-    kept = authentic(fake.call(label="x" * longest))
-
-    assert len(kept.query) == 16 * 1024
+    assert len(kept.query) > 20_000
     assert providers.get("blockonomics").parse(kept)
-    with pytest.raises(BadRequest, match="too long"):
-        authentic(fake.call(label="x" * (longest + 1)))
+
+
+def test_a_store_without_a_wallet_does_not_lower_the_gap_limit(monkeypatch):
+    blockonomics = providers.get("blockonomics")
+    ours = {"http_callback": blockonomics.callback_url()}
+    stores = [{**ours, "wallets": []}, {**ours, "wallets": [{"gap_limit": 100}]}]
+    told = messages.Stores.model_validate({"data": stores}).data
+    monkeypatch.setattr(type(blockonomics.client), "stores", lambda self: told)
+
+    assert blockonomics.gap_limit() == 100
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,23 @@ import time
 import pytest
 from pydantic import ValidationError
 
+from payments import providers
 from payments.bitcoin import MAX_SATOSHIS
 from payments.providers.blockonomics import messages
 from tests.conftest import address, txid
+
+
+def test_a_number_beyond_all_numbers_is_no_message():
+    assert messages.read_json('{"value": 1e99999999999999999999}') is None
+    told = f'{{"txid": "{txid(1)}", "status": 0, "value": 1e99999999999999999999}}'
+    assert providers.get("blockonomics").parse_message(address(0), told) is None
+
+
+def test_an_error_repeats_nothing_of_what_was_said():
+    with pytest.raises(ValidationError) as error:
+        messages.Stores.model_validate({"data": {"http_callback": "https://x/?secret=TOPSECRET"}})
+
+    assert "SECRET" not in str(error.value)
 
 
 def payment(**changes) -> messages.Payment:

@@ -1,6 +1,6 @@
 import asyncio
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from payments import providers
 from payments.providers.base import PushesBySocket
@@ -15,5 +15,7 @@ class Command(BaseCommand):
 
     def handle(self, parent=None, **options):
         pushing = [each for each in providers.configured() if isinstance(each, PushesBySocket)]
+        if not pushing:
+            raise CommandError("No way to pay has sockets, or its settings are missing.")
         asyncio.run(watch(pushing, parent))
         self.stdout.write("The watcher has ended.")

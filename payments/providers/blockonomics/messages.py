@@ -36,7 +36,7 @@ def read_json(text: str | bytes) -> dict | None:
     """The JSON object in the text, its numbers as exact Decimals; None if there is none."""
     try:
         found = loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=str)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # 1e99999999999999999999, say
         return None
     return found if isinstance(found, dict) else None
 
@@ -122,7 +122,8 @@ SATOSHIS = TypeAdapter(WholeNumber)
 class Message(BaseModel):
     """Something that Blockonomics says; what it adds to it one day does no harm."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # An error that repeats what was said could carry a secret into a log.
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 # Answers
@@ -247,10 +248,9 @@ class Store(Message):
     wallets: list[Wallet] | None = None
 
     @property
-    def gap_limit(self) -> int:
-        """After how many unused addresses in a row the first of its wallets stops looking."""
-        limits = [wallet.gap_limit or GAP_LIMIT for wallet in self.wallets or []]
-        return min(limits, default=GAP_LIMIT)
+    def gap_limits(self) -> list[int]:
+        """After how many unused addresses in a row each of its wallets stops looking."""
+        return [wallet.gap_limit or GAP_LIMIT for wallet in self.wallets or []]
 
 
 class Stores(Message):

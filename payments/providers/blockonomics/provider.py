@@ -53,9 +53,6 @@ SECONDS_BETWEEN_QUESTIONS = 10
 SPARE_PLACES = 20
 SPARE_SECONDS = 24 * 3_600
 
-# A callback has six short parameters; the merchant's own URL may add some.
-MAX_QUERY_BYTES = 16 * 1024
-
 
 class Blockonomics(BitcoinWallet):
     """Bitcoin to addresses of the merchant's own wallet, which Blockonomics watches.
@@ -197,7 +194,7 @@ class Blockonomics(BitcoinWallet):
     # It calls back
 
     def authenticate(self, request: HttpRequest) -> AuthenticCallback:
-        """A GET that knows one of the secrets; 16 KiB of query are more than any has."""
+        """A GET that knows one of the secrets; how long it may be is the server's to say."""
         if request.method != "GET":
             raise MethodNotAllowed(["GET"])
         given = request.GET.get("secret", "")
@@ -205,10 +202,7 @@ class Blockonomics(BitcoinWallet):
         matches = [constant_time_compare(given, secret) for secret in self.secrets]
         if not any(matches):
             raise PermissionDenied("Wrong or missing callback secret.")
-        query = self._redacted(request.GET)
-        if len(query) > MAX_QUERY_BYTES:
-            raise BadRequest("The query is too long.")
-        return AuthenticCallback(query=query)
+        return AuthenticCallback(query=self._redacted(request.GET))
 
     def _redacted(self, query: QueryDict) -> str:
         """The query without the secret, which whoever sends it may have put elsewhere as well."""
@@ -280,7 +274,8 @@ class Blockonomics(BitcoinWallet):
 
     def gap_limit(self) -> int:
         """After how many unused addresses in a row wallets stop looking; raises ProviderError."""
-        limits = [store.gap_limit for store in self._our_stores(self.client.stores())]
+        here = self._our_stores(self.client.stores())
+        limits = [limit for store in here for limit in store.gap_limits]
         return min(limits, default=messages.GAP_LIMIT)
 
     def diagnose(self, currency: str) -> Iterator[tuple[bool, str]]:
