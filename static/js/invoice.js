@@ -39,7 +39,7 @@ async function look() {
   sessionStorage.setItem("news", JSON.stringify([statusUrl, settlement, scrollY, typed]));
   isLeaving = true;
   setTimeout(() => (isLeaving = false), LONGEST_BACK_OFF); // should somebody have stopped it
-  // Not reload(): browsers blend one page into the next only when it is replaced.
+  // Not reload(): that asks for every file anew.
   location.replace(location.pathname);
   return true;
 }

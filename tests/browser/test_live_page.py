@@ -275,31 +275,13 @@ def test_a_screen_reader_hears_of_news(visit, shop, invoice, pay):
     expect(page.locator("[data-live][role=status]")).to_have_text("Payment seen")
 
 
-# The transitions between pages that the style sheets ask for, as things are. Whether one is shown
-# is the browser's choice: one that is busy leaves it out.
-TRANSITIONS = """
-() => {
-  const inForce = (rules) => [...rules].flatMap((rule) => {
-    if (rule instanceof CSSViewTransitionRule) return [rule.navigation];
-    if (rule instanceof CSSMediaRule && !matchMedia(rule.media.mediaText).matches) return [];
-    return inForce(rule.cssRules ?? []);
-  });
-  return [...document.styleSheets].flatMap((sheet) => inForce(sheet.cssRules));
-}
-"""
-
-
-def test_one_state_melts_into_the_next_unless_motion_is_unwelcome(visit, shop, invoice, pay):
+def test_news_take_the_place_of_the_page_in_the_history(visit, shop, invoice, pay):
     page = visit()
     page.goto(invoice)
-    assert page.evaluate(TRANSITIONS) == ["auto"]
-    page.emulate_media(reduced_motion="reduce")
-    assert page.evaluate(TRANSITIONS) == []
     visited = page.evaluate("history.length")
 
     pay()
 
-    # Browsers blend one page into the next only when it is replaced.
     expect(page.get_by_role("heading", name="Payment seen")).to_be_visible()
     assert page.evaluate("history.length") == visited
 
