@@ -34,6 +34,9 @@ Kind = Event.Kind
 # Of several reports in one callback, the one that most wants to be seen is shown.
 RESULTS = [Result.KNOWN, Result.RECORDED, Result.UNKNOWN_REFERENCE]
 
+# After these, another payment to the same attempt may have become void.
+MOVED = {Kind.SEEN, Kind.CONFIRMED, Kind.RETURNED}
+
 # Callbacks
 
 
@@ -149,18 +152,31 @@ def reconcile_history(
     """Brings the whole history of an attempt's reference into the books.
 
     A transaction that it lacks, now and at least DROP_AFTER ago, is marked as dropped: the one
-    way back. Paid stays paid; then the merchant is alarmed. What was first heard of after
-    `asked_at`, the history could not have.
+    way back. At once, if it is in no block and a later one is: then it was replaced. Paid stays
+    paid; then the merchant is alarmed. What was first heard of after `asked_at`, the history
+    could not have.
     """
     for report in history:
         record_report(provider, report, by)
     present = {report.transaction_id for report in history}
+    known = Transaction.objects.filter(attempt=attempt)
+    absent = known.exclude(transaction_id__in=present).filter(
+        first_seen__lte=asked_at or timezone.now()
+    )
+    mark_missing(attempt, set(absent.values_list("pk", flat=True)), by)
+
+
+def mark_missing(attempt: PaymentAttempt, absent: set[int], by: str):
+    """Notes that the network lacks these transactions of the attempt."""
     with transaction.atomic():
         invoice = Invoice.objects.locked().get(pk=attempt.invoice_id)
-        now, changes = timezone.now(), []
-        for row in _attempt_in(invoice, attempt.pk).transactions.all():
-            if row.first_seen <= (asked_at or now) and row.transaction_id not in present:
-                changes += row.mark_missing(now)
+        attempt = _attempt_in(invoice, attempt.pk)
+        changes = []
+        for row in attempt.transactions.all():
+            if row.pk in absent:
+                successors = [] if row.is_in_block else attempt.payments_after(row)
+                is_replaced = any(later.is_in_block for later in successors)
+                changes += row.mark_missing(timezone.now(), is_replaced)
         apply_changes(invoice, changes, by)
 
 
@@ -206,7 +222,11 @@ def apply_report(
     known = {row.transaction_id: row for row in attempt.transactions.all()}
     if row := known.get(report.transaction_id):
         honored = [] if late or attempt.invoice.paid_at else row.honor_earlier_quote(promised, at)
-        return honored + row.update_from(report, rate, at, by)
+        doubts = attempt.invoice.balance.in_doubt
+        changes = honored + row.update_from(report, rate, at, by)
+        if not changes and attempt.invoice.balance.in_doubt != doubts:
+            changes = [(Kind.VERIFIED, f"{row.transaction_id}: beside the later payments")]
+        return changes
     row = Transaction.first_reported(report, rate, late, at, by)
     attempt.transactions.add(row, bulk=False)
     prefetch_related_objects([attempt], "transactions")
@@ -239,9 +259,19 @@ def apply_changes(invoice: Invoice, changes: list, by: str):
         _follow_up_loss(invoice, by)
     else:
         notifications.ask_for_the_rest(invoice)
-    if invoice.waits_for_verification:
+    kinds = {kind for kind, _ in changes}
+    if invoice.waits_for_verification and kinds != {Kind.MISSED}:
         outbox.enqueue(outbox.VERIFY, invoice.pk)
+    if kinds & MOVED:
+        _ask_what_still_stands(invoice)
     live.announce_after_commit(invoice)
+
+
+def _ask_what_still_stands(invoice: Invoice):
+    """One payment may have taken another's place, or one that was given up may be back."""
+    for attempt in invoice.attempts.all():
+        if attempt.payments_in_question:
+            outbox.enqueue(outbox.LOOK_AGAIN, attempt.pk)
 
 
 def settle(invoice: Invoice, at: datetime, by: str):

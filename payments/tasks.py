@@ -7,7 +7,7 @@ run twice (a worker may die in the middle), so each asks first whether it is sti
 from django_tasks import task
 
 from . import ingestion, notifications, outbox, providers, review, stock
-from .models import Invoice, Mail
+from .models import Invoice, Mail, PaymentAttempt
 from .providers.base import FindsTransactions
 
 # A provider may know of a transaction a little later than its own callback did.
@@ -42,6 +42,19 @@ def verify(context, pk):
             ingestion.flag_unverified(invoice, payment)
     if Invoice.objects.get(pk=pk).waits_for_verification:
         raise LookupError(f"Order {invoice} is not confirmed independently yet.")
+
+
+@task
+def look_again(pk):
+    """Asks the provider whether it still has what other payments may have replaced."""
+    attempt = PaymentAttempt.objects.prefetch_related("transactions").get(pk=pk)
+    provider, absent = providers.get(attempt.provider), set()
+    for payment in attempt.payments_in_question[:PAYMENTS_AT_A_TIME]:
+        if report := _find(provider, payment):
+            ingestion.record_report(provider, report, by="verification")
+        else:
+            absent.add(payment.pk)
+    ingestion.mark_missing(attempt, absent, by="verification")
 
 
 def _find(provider, payment):

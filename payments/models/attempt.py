@@ -156,6 +156,23 @@ class PaymentAttempt(models.Model):
         return self.invoice.balance.tally(self.pk)
 
     @property
+    def payments_in_question(self) -> list[Transaction]:
+        """Payments that the network may have forgotten, as far as the books can tell; the largest
+        first: those in no block that came before another one, and dropped ones that a callback
+        told of since.
+        """
+        rows = list(self.transactions.all())
+        alive = [row for row in rows if not row.dropped_at]
+        overtaken = [row for row in alive[:-1] if not row.is_in_block]
+        returning = [row for row in rows if row.dropped_at and row.last_seen > row.dropped_at]
+        return sorted(overtaken + returning, key=lambda row: -row.amount)
+
+    def payments_after(self, payment: Transaction) -> list[Transaction]:
+        """Those that were first seen later, as far as the network still has them."""
+        rows = [row for row in self.transactions.all() if not row.dropped_at]
+        return [row for row in rows if row.first_seen > payment.first_seen]
+
+    @property
     def outstanding(self) -> int:
         """What is still to be paid, at the quote's rate.
 

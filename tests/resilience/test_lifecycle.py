@@ -38,6 +38,7 @@ from payments import checkout, ingestion, providers, views
 from payments.models import Callback, Invoice, Line, Product, Transaction
 from payments.presentation import depth
 from payments.reconciliation import Reconciliation
+from payments.worker import Worker
 from sandbox import callbacks, chain
 from sandbox import models as network
 from tests.conftest import SERVICE
@@ -223,6 +224,11 @@ class Lives(RuleBasedStateMachine):
         ingestion.record_report(self.provider, report, by="watcher")
 
     @rule()
+    def the_worker_works(self):
+        self.wait(timedelta(seconds=6))  # what failed is tried again
+        Worker().work_off()
+
+    @rule()
     def the_history_is_compared(self):
         self.reconcile()
 
@@ -323,8 +329,6 @@ class Lives(RuleBasedStateMachine):
         # Of what is paid, the history matters no more; its callbacks arrive all the same.
         for delivery in network.Delivery.objects.filter(status=2):
             self.send(delivery)
-        # Some of them told of payments that were undone and replaced meanwhile.
-        self.look_for_what_is_gone()
         for invoice in self.fresh_ones():
             rows = {
                 row.transaction_id: row
