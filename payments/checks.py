@@ -141,6 +141,17 @@ def check_cap(app_configs, **kwargs):
 
 
 @register()
+def check_spans(app_configs, **kwargs):
+    """How long orders and goods are kept."""
+    if max(settings.STOCK_HOLD, settings.QUOTE_LIFETIME) > settings.ORDER_LIFETIME:
+        yield Error(
+            "ORDER_DAYS is shorter than STOCK_HOURS or QUOTE_MINUTES.",
+            hint="An order has to last at least as long as its goods are kept and its quote stands.",
+            id="payments.E013",
+        )
+
+
+@register()
 def check_receipts(app_configs, **kwargs):
     rate, name = settings.TAX_RATE, settings.TAX_NAME
     if not 0 <= rate < 100 or rate != round(rate, 4) or len(name) > LONGEST_TAX_NAME:

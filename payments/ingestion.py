@@ -18,6 +18,7 @@ from django.utils import timezone
 from . import database, live, notifications, outbox, review, stock
 from .models import Callback, Delivery, Event, Invoice, Mail, PaymentAttempt, Transaction
 from .models.callback import storable
+from .models.invoice import TIME
 from .models.transaction import depth_in_words
 from .providers.base import (
     NotApplicable,
@@ -36,6 +37,8 @@ RESULTS = [Result.KNOWN, Result.RECORDED, Result.UNKNOWN_REFERENCE]
 
 # After these, another payment to the same attempt may have become void.
 MOVED = {Kind.SEEN, Kind.CONFIRMED, Kind.RETURNED}
+
+ORDERS_AT_A_TIME = 100
 
 # Callbacks
 
@@ -129,6 +132,8 @@ def _record(
         invoice = Invoice.objects.locked().filter(**means).first()
         if invoice:
             attempt = _attempt_of(invoice, provider, report)
+            if invoice.has_ended(heard_at) and not invoice.balance.has_unvalued:
+                cancel(invoice, TIME, "not paid in time")
             if may_ask and _needs_rate(attempt, report, heard_at):
                 raise RateNeeded(invoice.currency)
             changes = apply_report(attempt, report, rate, heard_at, by)
@@ -189,6 +194,15 @@ def flag_unverified(invoice: Invoice, payment: Transaction):
                 known = _verified_in_words(row)
                 reason = f"a callback reported what the network {known}: {row.transaction_id}"
                 review.flag_for_review(invoice, reason, by="verification")
+
+
+def end_overdue():
+    """Ends the orders that were not covered in their time: nothing is promised for ever."""
+    for pk in list(Invoice.objects.overdue().values_list("pk", flat=True)[:ORDERS_AT_A_TIME]):
+        with transaction.atomic():
+            invoice = Invoice.objects.locked().get(pk=pk)
+            if Invoice.objects.overdue().filter(pk=pk).exists():
+                cancel(invoice, TIME, "not paid in time")
 
 
 def resettle(by: str) -> int:
@@ -272,6 +286,19 @@ def _ask_what_still_stands(invoice: Invoice):
     for attempt in invoice.attempts.all():
         if attempt.payments_in_question:
             outbox.enqueue(outbox.LOOK_AGAIN, attempt.pk)
+
+
+def cancel(invoice: Invoice, by: str, reason: str = ""):
+    """Cancels an order that is not paid, so that it never is and nothing is delivered.
+
+    Whoever cancels it last decides whether the shopper may reinstate it.
+    """
+    invoice.cancelled_at = invoice.cancelled_at or timezone.now()
+    invoice.cancelled_by = by[:160]
+    invoice.save(update_fields=["cancelled_at", "cancelled_by"])
+    invoice.log(Kind.CANCELLED, by, reason)
+    settle(invoice, timezone.now(), by)
+    live.announce_after_commit(invoice)
 
 
 def settle(invoice: Invoice, at: datetime, by: str):

@@ -18,10 +18,9 @@ SEND_MAIL = "payments.tasks.send_mail"
 ALARM_MERCHANT = "payments.tasks.alarm_merchant"
 VERIFY = "payments.tasks.verify"
 LOOK_AGAIN = "payments.tasks.look_again"
-RELEASE_STOCK = "payments.tasks.release_stock"
 ALLOCATE_BACKORDERS = "payments.tasks.allocate_backorders"
 
-TASKS = [SEND_MAIL, ALARM_MERCHANT, VERIFY, LOOK_AGAIN, RELEASE_STOCK, ALLOCATE_BACKORDERS]
+TASKS = [SEND_MAIL, ALARM_MERCHANT, VERIFY, LOOK_AGAIN, ALLOCATE_BACKORDERS]
 
 # One mail in this time is alarm enough.
 ALARM_PAUSE = timedelta(hours=1)

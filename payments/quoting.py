@@ -28,8 +28,11 @@ from .settlement import Settlement
 def may_requote(invoice: Invoice, at: datetime) -> bool:
     """A quote stands until it is over, or until too little came in.
 
-    While a person has to look at money that came, nobody is asked for more.
+    While a person has to look at money that came, nobody is asked for more; nor is anything
+    promised to an order whose time is over.
     """
+    if invoice.has_ended(at):
+        return False
     settlement = invoice.settlement_at(at)
     is_short = settlement == Settlement.UNDERPAID and not invoice.is_looked_into
     return is_short or settlement == Settlement.EXPIRED

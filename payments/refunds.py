@@ -54,17 +54,8 @@ def cancel(invoice: Invoice, by: str, reason: str = "") -> bool:
         invoice = Invoice.objects.locked().get(pk=invoice.pk)
         if invoice.paid_at:
             return False
-        _cancel(invoice, by, reason)
+        ingestion.cancel(invoice, by, reason)
     return True
-
-
-def _cancel(invoice: Invoice, by: str, reason: str):
-    invoice.cancelled_at = invoice.cancelled_at or timezone.now()
-    invoice.cancelled_by = by[:160]
-    invoice.save(update_fields=["cancelled_at", "cancelled_by"])
-    invoice.log(Kind.CANCELLED, by, reason)
-    ingestion.settle(invoice, timezone.now(), by)
-    live.announce_after_commit(invoice)
 
 
 def _reinstate(invoice: Invoice, by: str):
@@ -103,7 +94,7 @@ def request_refund(invoice: Invoice, destination: str, note: str = "") -> Refund
         refund.save()
         invoice.log(Kind.REFUND_REQUESTED, SHOPPER, refund.in_words(amount))
         if not invoice.paid_at and not invoice.cancelled_at:
-            _cancel(invoice, SHOPPER, "the shopper asks for the money back")
+            ingestion.cancel(invoice, SHOPPER, "the shopper asks for the money back")
         key = f"request-{refund.requested_at:%Y%m%d%H%M%S}"
         notifications.notify(invoice, Mail.Kind.REFUND_REQUESTED, dedupe_key=key)
         live.announce_after_commit(invoice)
@@ -190,7 +181,7 @@ def record_sent(refund: Refund, transaction_id: str, shown: ShownRefund, by: str
         refund.save()
         invoice.log(Kind.REFUNDED, by, f"{transaction_id}, {refund.in_words(refund.amount)}")
         if not invoice.paid_at and not invoice.cancelled_at:
-            _cancel(invoice, by, "the money was sent back")
+            ingestion.cancel(invoice, by, "the money was sent back")
         if is_odd:
             reason = "the request or the payments changed while the refund was sent"
             review.flag_for_review(invoice, reason, by)

@@ -67,11 +67,6 @@ def _find(provider, payment):
 
 
 @task
-def release_stock(pk):
-    stock.release_stock_when_due(pk)
-
-
-@task
 def allocate_backorders(product_id):
     """What one order put back may be what another one waits for."""
     stock.allocate_backorders(product_id, by="worker")

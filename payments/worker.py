@@ -16,7 +16,7 @@ from django.utils.crypto import get_random_string
 from django_tasks.base import TaskContext, TaskResultStatus
 from django_tasks_db.models import DBTaskResult, get_date_max
 
-from . import notifications, tasks
+from . import ingestion, notifications, stock, tasks
 from .models.callback import storable
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ IDLE_SECONDS = 0.5
 TROUBLE_SECONDS = 2
 LOOK_SECONDS = 5
 CLEANING_SECONDS = 3_600
-REMINDING_SECONDS = 30
+CLOCK_SECONDS = 30
 ROWS_AT_A_TIME = 1_000
 
 
@@ -44,7 +44,7 @@ class Worker:
     def __init__(self):
         self.name = get_random_string(32)
         self.running = True
-        self.looks_at = self.cleans_at = self.reminds_at = 0.0
+        self.looks_at = self.cleans_at = self.clocks_at = 0.0
 
     def stop(self, number, frame):
         """Ends after the task at hand; the next signal ends at once, and the lease sees to it."""
@@ -78,13 +78,19 @@ class Worker:
         if now >= self.cleans_at:
             self.clean_up()
             self.cleans_at = now + CLEANING_SECONDS
-        if now >= self.reminds_at:
-            notifications.remind()
-            self.reminds_at = now + REMINDING_SECONDS
+        if now >= self.clocks_at:
+            self.do_what_time_causes()
+            self.clocks_at = now + CLOCK_SECONDS
         task = self.claim()
         if task:
             self.do(task)
         return task is not None
+
+    def do_what_time_causes(self):
+        """No event does it but the clock."""
+        ingestion.end_overdue()
+        stock.release_overdue()
+        notifications.remind()
 
     def claim(self) -> DBTaskResult | None:
         while task := DBTaskResult.objects.ready().first():

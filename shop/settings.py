@@ -176,6 +176,7 @@ VERIFY_FROM = env.decimal("VERIFY_FROM", 500)
 DROP_AFTER = timedelta(minutes=env.int("DROP_AFTER_MINUTES", 60))
 WATCH_LIFETIME = timedelta(hours=env.int("WATCH_HOURS", 24))
 RECONCILE_DAYS = env.int("RECONCILE_DAYS", 30)
+ORDER_LIFETIME = timedelta(days=env.int("ORDER_DAYS", 7))
 STOCK_HOLD = timedelta(hours=env.int("STOCK_HOURS", 24))
 CALLBACK_RETENTION_DAYS = env.int("CALLBACK_RETENTION_DAYS", 90)
 

@@ -20,6 +20,9 @@ from .transaction import Transaction
 ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 SHOPPER = "shopper"
+# Who cancels an order that was not paid in its time.
+TIME = "time"
+UNCOVERED = [Settlement.WAITING.value, Settlement.UNDERPAID.value]
 
 
 def new_key() -> str:
@@ -35,7 +38,15 @@ class InvoiceQuerySet(models.QuerySet):
         return self.filter(settlement=Settlement.PAID)
 
     def unpaid(self):
-        return self.filter(settlement__in=[Settlement.WAITING, Settlement.UNDERPAID])
+        return self.filter(settlement__in=UNCOVERED)
+
+    def overdue(self):
+        """Not covered in the time that there is for it; what is of unknown worth may cover it."""
+        unvalued = Transaction.objects.filter(
+            attempt__invoice=OuterRef("pk"), rate=None, dropped_at=None
+        )
+        ended = self.unpaid().filter(created_at__lte=timezone.now() - settings.ORDER_LIFETIME)
+        return ended.exclude(Exists(unvalued))
 
     def with_key(self, key: str):
         """The invoice that a URL means; nothing at all for what cannot be a key."""
@@ -173,6 +184,21 @@ class Invoice(models.Model):
         """When the last of its quotes ends."""
         return max(attempt.expires_at for attempt in self.attempts.all())
 
+    @property
+    def quote_count(self) -> int:
+        """How many quotes there have been, over all its attempts."""
+        attempts = self.attempts.all()
+        return len(attempts) + sum(attempt.earlier_quotes.count() for attempt in attempts)
+
+    @property
+    def ends_at(self) -> datetime:
+        """Until then it may be paid; what comes for the first time afterwards is given back."""
+        return self.created_at + settings.ORDER_LIFETIME
+
+    def has_ended(self, at: datetime) -> bool:
+        """Whether its time was over by then; what is covered is only waited for."""
+        return at >= self.ends_at and self.settlement in UNCOVERED
+
     # What the facts amount to
 
     @property
@@ -245,6 +271,10 @@ class Invoice(models.Model):
     def is_cancelled_by_shopper(self) -> bool:
         """Then they may reinstate it; what the merchant cancelled stays so."""
         return self.cancelled_by == SHOPPER
+
+    @property
+    def is_cancelled_by_time(self) -> bool:
+        return self.cancelled_by == TIME
 
     @property
     def refundable(self) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """What the configuration is told at the start: each check, once silent and once not."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -90,6 +91,7 @@ TROUBLE = [
     ("payments.E011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": []}),
     ("payments.W011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": ["0.0.0.0/0"]}),
     ("payments.E012", {"LIMITS": {"purchases": "many"}}),
+    ("payments.E013", {"ORDER_LIFETIME": timedelta(hours=23)}),
     ("payments.W012", {"LIMITS": {"purchases": "300/hour"}, "MAX_OPEN_INVOICES": 300}),
     ("payments.W012", {"LIMITS": {"purchases": "6/minute; 9/second"}, "MAX_OPEN_INVOICES": 360}),
     ("payments.W012", {"LIMITS": {"purchases": ""}, "MAX_OPEN_INVOICES": 400}),
