@@ -18,9 +18,10 @@ SEND_MAIL = "payments.tasks.send_mail"
 ALARM_MERCHANT = "payments.tasks.alarm_merchant"
 VERIFY = "payments.tasks.verify"
 LOOK_AGAIN = "payments.tasks.look_again"
+VERIFY_REFUND = "payments.tasks.verify_refund"
 ALLOCATE_BACKORDERS = "payments.tasks.allocate_backorders"
 
-TASKS = [SEND_MAIL, ALARM_MERCHANT, VERIFY, LOOK_AGAIN, ALLOCATE_BACKORDERS]
+TASKS = [SEND_MAIL, ALARM_MERCHANT, VERIFY, LOOK_AGAIN, VERIFY_REFUND, ALLOCATE_BACKORDERS]
 
 # One mail in this time is alarm enough.
 ALARM_PAUSE = timedelta(hours=1)

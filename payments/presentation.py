@@ -174,7 +174,9 @@ def _refund_mark(invoice: Invoice) -> str:
     refund = invoice.attempt.refund
     if refund is None or not (invoice.paid_at or invoice.cancelled_at):
         return ""
-    return "-refunded" if refund.is_sent else f"-requested{refund.changed_at:%H%M%S%f}"
+    if refund.is_sent:
+        return "-refunded" if refund.is_verified else f"-sent{refund.transaction_id}"
+    return f"-requested{refund.changed_at:%H%M%S%f}"
 
 
 class PayTemplates:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from . import ingestion, live, notifications, review
+from . import ingestion, live, notifications, outbox, providers, review
 from .models import Event, Invoice, Mail, Refund
 from .models.invoice import SHOPPER
+from .providers.base import FindsTransactions
 
 Kind = Event.Kind
 State = Refund.State
@@ -35,10 +36,14 @@ class RefundChanged(Exception):
 
 @dataclass(frozen=True)
 class ShownRefund:
-    """What the merchant is told to send, in the smallest unit, and where to."""
+    """What the merchant is told to send, in the smallest unit, and where to.
+
+    `transaction_id` is the one that was recorded before, should it be about a correction.
+    """
 
     destination: str
     amount: int
+    transaction_id: str = ""
 
 
 # Orders that are called off
@@ -165,14 +170,16 @@ def stop_sending(refund: Refund, by: str):
 
 
 def record_sent(refund: Refund, transaction_id: str, shown: ShownRefund, by: str):
-    """Puts down that the merchant has sent the money back. Raises AlreadyRefunded.
+    """Puts down that the merchant has sent the money back; the shopper is told once it is seen.
 
     `shown` is what the merchant was told to send, and so has sent, whatever the shopper or the
-    network have changed meanwhile; a difference is left to a person.
+    network have changed meanwhile; a difference is left to a person. A transaction that nobody
+    has seen yet may be corrected. Raises AlreadyRefunded.
     """
     with _locked(refund) as (invoice, refund):
         if refund.is_sent:
-            raise AlreadyRefunded
+            _correct(invoice, refund, transaction_id, shown, by)
+            return
         now = ShownRefund(refund.destination, refund.attempt.refundable)
         is_odd = refund.is_withdrawn or shown != now
         refund.destination, refund.amount = shown.destination, shown.amount
@@ -185,6 +192,44 @@ def record_sent(refund: Refund, transaction_id: str, shown: ShownRefund, by: str
         if is_odd:
             reason = "the request or the payments changed while the refund was sent"
             review.flag_for_review(invoice, reason, by)
+        outbox.enqueue(outbox.VERIFY_REFUND, refund.pk)
+
+
+def _correct(invoice: Invoice, refund: Refund, transaction_id: str, shown: ShownRefund, by: str):
+    """Only who saw what was recorded corrects it: somebody else may have sent it as well."""
+    was = refund.transaction_id
+    if refund.is_verified or shown.transaction_id != was or transaction_id == was:
+        raise AlreadyRefunded
+    note = f"corrected the refund's transaction: {transaction_id}, not {was}"
+    refund.transaction_id = transaction_id
+    refund.save(update_fields=["transaction_id", "changed_at"])
+    invoice.log(Kind.STAFF_ACTION, by, note)
+    outbox.enqueue(outbox.VERIFY_REFUND, refund.pk)
+
+
+# What the network says of it
+
+
+def seen_amount(refund: Refund, transaction_id: str) -> int | None:
+    """What that transaction pays to where the refund goes; None if the network knows of nothing.
+
+    Without a service that could be asked, the merchant's word is enough. Raises ProviderError.
+    """
+    provider = providers.get(refund.attempt.provider)
+    if not isinstance(provider, FindsTransactions):
+        return refund.current_amount
+    report = provider.find_transaction(refund.destination, transaction_id)
+    return report and report.amount
+
+
+def confirm_sent(refund: Refund, transaction_id: str):
+    """Its transaction was seen: now the shopper is told that the money is on its way."""
+    with _locked(refund) as (invoice, refund):
+        if refund.is_verified or refund.transaction_id != transaction_id:
+            return
+        refund.verified_at = timezone.now()
+        refund.save(update_fields=["verified_at", "changed_at"])
+        invoice.log(Kind.VERIFIED, "verification", f"refund {transaction_id}")
         notifications.notify(invoice, Mail.Kind.REFUNDED)
 
 

@@ -6,8 +6,8 @@ run twice (a worker may die in the middle), so each asks first whether it is sti
 
 from django_tasks import task
 
-from . import ingestion, notifications, outbox, providers, review, stock
-from .models import Invoice, Mail, PaymentAttempt
+from . import ingestion, notifications, outbox, providers, refunds, review, stock
+from .models import Invoice, Mail, PaymentAttempt, Refund
 from .providers.base import FindsTransactions
 
 # A provider may know of a transaction a little later than its own callback did.
@@ -57,6 +57,18 @@ def look_again(pk):
     ingestion.mark_missing(attempt, absent, by="verification")
 
 
+@task
+def verify_refund(pk):
+    """Asks whether a refund's transaction pays what it should; fails until it does."""
+    refund = Refund.objects.select_related("attempt__invoice").get(pk=pk)
+    if refund.is_verified:
+        return
+    sent = refund.transaction_id
+    if (refunds.seen_amount(refund, sent) or 0) < refund.amount:
+        raise LookupError(f"The network does not show {sent} as {refund} yet.")
+    refunds.confirm_sent(refund, sent)
+
+
 def _find(provider, payment):
     """The payment as the service has it, by one question if it can answer that."""
     reference, transaction_id = payment.attempt.reference, payment.transaction_id
@@ -79,6 +91,11 @@ def give_up(task_path: str, args: list):
             reason = f"the mail “{mail.get_kind_display()}” to {mail.to} could not be sent"
             # Another mail would fare no better.
             review.flag_for_review(mail.invoice, reason, by="worker", is_told=True)
+    elif task_path == outbox.VERIFY_REFUND:
+        for refund in Refund.objects.select_related("invoice", "attempt").filter(pk=args[0]):
+            if not refund.is_verified:
+                reason = f"the network does not show the refund {refund.transaction_id}"
+                review.flag_for_review(refund.invoice, reason, by="worker")
     elif task_path == outbox.VERIFY:
         for invoice in Invoice.objects.filter(pk=args[0]):
             reason = "nobody but a callback confirms the payment: look into your wallet"

@@ -31,6 +31,8 @@ class RefundSentForm(forms.ModelForm):
         widget=forms.TextInput({"size": 70, "spellcheck": "false", "autocomplete": "off"}),
     )
     shown = forms.CharField(widget=forms.HiddenInput)
+    # What the network says that the transaction pays there; None if it knows of nothing.
+    seen_amount: int | None = None
 
     class Meta:
         model = Refund
@@ -41,14 +43,22 @@ class RefundSentForm(forms.ModelForm):
         if "shown" in self.fields:
             self.fields["shown"].initial = figures(self.instance)
 
+    @staticmethod
+    def as_written(refund: Refund, given: str) -> str:
+        """The transaction id as the network writes it; raises ValidationError."""
+        provider = providers.get(refund.attempt.provider)
+        is_by_hand = isinstance(provider, RefundsByHand)
+        return provider.clean_transaction_id(given) if is_by_hand else given
+
     def clean_transaction_id(self):
-        provider = providers.get(self.instance.attempt.provider)
-        sent = self.cleaned_data["transaction_id"]
-        if isinstance(provider, RefundsByHand):
-            sent = provider.clean_transaction_id(sent)
+        sent = self.as_written(self.instance, self.cleaned_data["transaction_id"])
         paid = Transaction.objects.of(self.instance.invoice)
         if paid.filter(transaction_id=sent).exists():
             raise forms.ValidationError("With this one the shopper paid you.")
+        owed = self.instance.current_amount
+        if self.seen_amount is not None and self.seen_amount < owed:
+            seen, owed = map(self.instance.attempt.format, (self.seen_amount, owed))
+            raise forms.ValidationError(f"This one pays {seen} there, and {owed} go back.")
         return sent
 
     def clean_shown(self):
@@ -58,7 +68,9 @@ class RefundSentForm(forms.ModelForm):
 
     def clean(self):
         before = self.cleaned_data.get("shown")
-        now = ShownRefund(self.instance.destination, self.instance.current_amount)
+        now = read_figures(figures(self.instance), self.instance) or ShownRefund(
+            self.instance.destination, 0
+        )
         if self.errors and before and before != now:
             self._ask_which(before, now)
 
@@ -80,13 +92,15 @@ class RefundSentForm(forms.ModelForm):
 
 def figures(refund: Refund) -> str:
     """What the page tells to send, and where to, as only the shop can sign it."""
-    return signing.dumps([refund.pk, refund.destination, refund.current_amount], salt=SHOWN)
+    told = [refund.pk, refund.destination, refund.current_amount, refund.transaction_id]
+    return signing.dumps(told, salt=SHOWN)
 
 
 def read_figures(signed: str, refund: Refund) -> ShownRefund | None:
     """Those figures, if they are of this refund and there was something to send."""
     try:
-        pk, destination, amount = signing.loads(signed, salt=SHOWN)
+        pk, destination, amount, recorded = signing.loads(signed, salt=SHOWN)
     except (signing.BadSignature, ValueError):
         return None
-    return ShownRefund(destination, amount) if pk == refund.pk and amount > 0 else None
+    is_meant = pk == refund.pk and amount > 0
+    return ShownRefund(destination, amount, recorded) if is_meant else None

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -26,3 +27,20 @@ def network(db, settings):
         for method in ("GET", "POST"):
             wire.add_callback(method, re.compile(f"{SERVICE}/.*"), answer)
         yield network
+
+
+@pytest.fixture
+def transactions_known(service):
+    """What tx_detail answers: a dict per transaction id, or a (status, body), or an exception."""
+    known = {}
+
+    def answer(request):
+        given = known.get(request.params["txid"], (404, json.dumps({"error": "Not Found"})))
+        if isinstance(given, Exception):
+            raise given
+        return (
+            (given[0], {}, given[1]) if isinstance(given, tuple) else (200, {}, json.dumps(given))
+        )
+
+    service.add_callback("GET", re.compile(f"{SERVICE}/api/tx_detail.*"), answer)
+    return known
