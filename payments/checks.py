@@ -146,7 +146,7 @@ def check_spans(app_configs, **kwargs):
     if max(settings.STOCK_HOLD, settings.QUOTE_LIFETIME) > settings.ORDER_LIFETIME:
         yield Error(
             "ORDER_DAYS is shorter than STOCK_HOURS or QUOTE_MINUTES.",
-            hint="An order has to last at least as long as its goods are kept and its quote stands.",
+            hint="An order lasts at least as long as its goods are kept and its quote stands.",
             id="payments.E013",
         )
 

@@ -288,16 +288,17 @@ def _ask_what_still_stands(invoice: Invoice):
             outbox.enqueue(outbox.LOOK_AGAIN, attempt.pk)
 
 
-def cancel(invoice: Invoice, by: str, reason: str = ""):
+def cancel(invoice: Invoice, by: str, reason: str = "", done_by: str = ""):
     """Cancels an order that is not paid, so that it never is and nothing is delivered.
 
-    Whoever cancels it last decides whether the shopper may reinstate it.
+    Whoever cancels it last decides whether the shopper may reinstate it. `done_by` has it done
+    in their name.
     """
     invoice.cancelled_at = invoice.cancelled_at or timezone.now()
     invoice.cancelled_by = by[:160]
     invoice.save(update_fields=["cancelled_at", "cancelled_by"])
-    invoice.log(Kind.CANCELLED, by, reason)
-    settle(invoice, timezone.now(), by)
+    invoice.log(Kind.CANCELLED, done_by or by, reason)
+    settle(invoice, timezone.now(), done_by or by)
     live.announce_after_commit(invoice)
 
 

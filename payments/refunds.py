@@ -73,7 +73,7 @@ def _reinstate(invoice: Invoice, by: str):
 # What the shopper asks
 
 
-def request_refund(invoice: Invoice, destination: str, note: str = "") -> Refund:
+def request_refund(invoice: Invoice, destination: str, note: str = "", by: str = SHOPPER) -> Refund:
     """Puts down where the shopper wants the money, or corrects it; one request per attempt.
 
     An order that was never covered is cancelled by it, so that what is promised back is not
@@ -97,16 +97,16 @@ def request_refund(invoice: Invoice, destination: str, note: str = "") -> Refund
         refund.requested_amount = amount or refund.requested_amount
         refund.destination, refund.note = destination, note
         refund.save()
-        invoice.log(Kind.REFUND_REQUESTED, SHOPPER, refund.in_words(amount))
+        invoice.log(Kind.REFUND_REQUESTED, by, refund.in_words(amount))
         if not invoice.paid_at and not invoice.cancelled_at:
-            ingestion.cancel(invoice, SHOPPER, "the shopper asks for the money back")
+            ingestion.cancel(invoice, SHOPPER, "the shopper asks for the money back", by)
         key = f"request-{refund.requested_at:%Y%m%d%H%M%S}"
         notifications.notify(invoice, Mail.Kind.REFUND_REQUESTED, dedupe_key=key)
         live.announce_after_commit(invoice)
     return refund
 
 
-def withdraw_request(invoice: Invoice):
+def withdraw_request(invoice: Invoice, by: str = SHOPPER):
     """The shopper would rather pay the rest, or keep it so. Raises BeingSent, AlreadyRefunded.
 
     The row stays, with what was asked last: the merchant may have sent the money a moment ago
@@ -121,9 +121,9 @@ def withdraw_request(invoice: Invoice):
         refund.requested_amount = invoice.attempt.refundable or refund.requested_amount
         refund.state, refund.withdrawn_at = State.WITHDRAWN, timezone.now()
         refund.save(update_fields=["requested_amount", "state", "withdrawn_at", "changed_at"])
-        invoice.log(Kind.REFUND_WITHDRAWN, SHOPPER)
+        invoice.log(Kind.REFUND_WITHDRAWN, by)
         if invoice.is_cancelled_by_shopper:
-            _reinstate(invoice, SHOPPER)
+            _reinstate(invoice, by)
         live.announce_after_commit(invoice)
 
 

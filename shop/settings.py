@@ -207,7 +207,7 @@ SANDBOX_WALLET_URL = f"{BLOCKONOMICS_URL}/" if SANDBOX else ""
 
 INSTALLED_APPS = [
     "daphne",
-    "shop.admin_site.AdminSiteConfig",
+    "shop.apps.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -118,6 +118,7 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ["-created_at", "-pk"]
     show_full_result_count = False
     list_per_page = 50
+    view_on_site = False
     inlines = [LineInline, AttemptInline, EventInline, MailInline, CallbackInline]
     actions = ["mark_as_reviewed", "cancel"]
     fieldsets = [
@@ -235,6 +236,15 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     def transactions(self, invoice):
         rows = {"transactions": invoice.transactions}
         return render_to_string("admin/payments/transactions.html", rows)
+
+    def get_fieldsets(self, request, obj=None):
+        """Whoever may only look does not get the key: it opens the goods and the refund."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if request.user.has_perm("payments.act_for_shopper"):
+            return fieldsets
+        (name, options), *others = fieldsets
+        fields = [field for field in options["fields"] if field != "page"]
+        return [(name, {**options, "fields": fields}), *others]
 
     @admin.display(description="the shopper's page")
     def page(self, invoice):

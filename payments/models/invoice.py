@@ -118,6 +118,9 @@ class Invoice(models.Model):
     objects = InvoiceQuerySet.as_manager()
 
     class Meta:
+        permissions = [
+            ("act_for_shopper", "Can act for the shopper: open an order's own page from the desk")
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(total__gt=0), name="an_invoice_asks_for_something"),
             models.CheckConstraint(

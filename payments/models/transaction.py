@@ -47,7 +47,7 @@ class Transaction(models.Model):
         decimal_places=8,
         null=True,
         blank=True,
-        help_text="Fiat for one whole of the asset, as promised, or the market's when it was first seen.",
+        help_text="Fiat for one whole of the asset: the promised rate, or that of its first day.",
     )
     late = models.BooleanField(
         default=False, help_text="First seen after the quote: valued at the market's rate."

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from catalogue.downloads import GoodsResponse
 from payments import presentation, providers, quoting
+from payments.actors import actor
 from payments.basket import Basket
 from payments.models import Event, Invoice, InvoiceLine
 from payments.providers.base import PushesBySocket
@@ -98,7 +99,7 @@ def invoice_status(request, key):
 def quote(request, key):
     """A fresh quote, if the old one is over or too little came in."""
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
-    quoting.requote(found, providers.get(found.attempt.provider))
+    quoting.requote(found, providers.get(found.attempt.provider), actor(request))
     return redirect(found)
 
 
@@ -111,7 +112,7 @@ def download(request, key, line):
     try:
         response = GoodsResponse(found.goods)
         if request.method == "GET":
-            found.invoice.log(Event.Kind.DOWNLOADED, "shopper", found.title)
+            found.invoice.log(Event.Kind.DOWNLOADED, actor(request), found.title)
         return response
     except FileNotFoundError as error:
         logger.error("The file of product %s is not in the goods folder.", found.product_id)

@@ -155,7 +155,7 @@ def test_a_slip_can_be_corrected_until_the_right_one_is_seen(
     assert 'name="transaction_id"' not in desk()
     work(after=timedelta(minutes=1))  # the question about the slip is superseded
     states = DBTaskResult.objects.filter(task_path="payments.tasks.verify_refund")
-    assert {state for state in states.values_list("status", flat=True)} == {"SUCCESSFUL"}
+    assert set(states.values_list("status", flat=True)) == {"SUCCESSFUL"}
 
 
 def test_who_did_not_see_what_was_recorded_corrects_nothing(record, refund, desk):
