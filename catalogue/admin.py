@@ -1,4 +1,7 @@
+from decimal import Decimal
+
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -9,7 +12,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.html import format_html
 
-from payments import stock
+from payments import providers, stock
+from payments.templatetags.money import fiat
 
 from . import pictures
 from .downloads import GoodsResponse
@@ -55,8 +59,23 @@ def thumbnail(picture: Picture | None):
     )
 
 
+class ProductForm(forms.ModelForm):
+    smallest_price = Decimal(0)
+
+    def clean_price(self):
+        """What costs less than can be sent would be overcharged."""
+        price = self.cleaned_data["price"]
+        if price < self.smallest_price:
+            least = fiat(self.smallest_price)
+            raise forms.ValidationError(
+                f"No wallet sends so little: the smallest payment is worth {least} just now."
+            )
+        return price
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
+    form = ProductForm
     list_display = [
         "preview",
         "title",
@@ -95,6 +114,17 @@ class ProductAdmin(admin.ModelAdmin):
             return GoodsResponse(get_object_or_404(Product, file=name).file)
         except FileNotFoundError as error:
             raise Http404 from error
+
+    def changeform_view(self, request, *args, **kwargs):
+        """The smallest payment is asked for here: the form is judged in a database transaction."""
+        if request.method == "POST":
+            request.smallest_price = providers.smallest_price(settings.SHOP_CURRENCY)
+        return super().changeform_view(request, *args, **kwargs)
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        form = super().get_form(request, obj, change, **kwargs)
+        form.smallest_price = getattr(request, "smallest_price", Decimal(0))
+        return form
 
     def formfield_for_dbfield(self, db_field, request, **kwargs):
         if db_field.name == "stock":

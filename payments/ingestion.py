@@ -15,10 +15,9 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpRequest
 from django.utils import timezone
 
-from . import database, live, notifications, outbox, review, stock
-from .models import Callback, Delivery, Event, Invoice, Mail, PaymentAttempt, Transaction
+from . import database, live, notifications, outbox, review, settling
+from .models import Callback, Event, Invoice, Mail, PaymentAttempt, Transaction
 from .models.callback import storable
-from .models.invoice import TIME
 from .models.transaction import depth_in_words
 from .providers.base import (
     NotApplicable,
@@ -29,7 +28,6 @@ from .providers.base import (
     Result,
     TransactionReport,
 )
-from .settlement import Settlement
 
 Kind = Event.Kind
 # Of several reports in one callback, the one that most wants to be seen is shown.
@@ -37,8 +35,6 @@ RESULTS = [Result.KNOWN, Result.RECORDED, Result.UNKNOWN_REFERENCE]
 
 # After these, another payment to the same attempt may have become void.
 MOVED = {Kind.SEEN, Kind.CONFIRMED, Kind.RETURNED}
-
-ORDERS_AT_A_TIME = 100
 
 # Callbacks
 
@@ -133,7 +129,7 @@ def _record(
         if invoice:
             attempt = _attempt_of(invoice, provider, report)
             if invoice.has_ended(heard_at) and not invoice.balance.has_unvalued:
-                cancel(invoice, TIME, "not paid in time")
+                settling.end(invoice)
             if may_ask and _needs_rate(attempt, report, heard_at):
                 raise RateNeeded(invoice.currency)
             changes = apply_report(attempt, report, rate, heard_at, by)
@@ -196,29 +192,6 @@ def flag_unverified(invoice: Invoice, payment: Transaction):
                 review.flag_for_review(invoice, reason, by="verification")
 
 
-def end_overdue():
-    """Ends the orders that were not covered in their time: nothing is promised for ever."""
-    for pk in list(Invoice.objects.overdue().values_list("pk", flat=True)[:ORDERS_AT_A_TIME]):
-        with transaction.atomic():
-            invoice = Invoice.objects.locked().get(pk=pk)
-            if Invoice.objects.overdue().filter(pk=pk).exists():
-                cancel(invoice, TIME, "not paid in time")
-
-
-def resettle(by: str) -> int:
-    """Settles what a changed rule of money settles otherwise; returns how many those were."""
-    changed, now = 0, timezone.now()
-    for seen in Invoice.objects.to_resettle():
-        if seen.settlement_at(now) != seen.settlement:
-            with transaction.atomic():
-                invoice = Invoice.objects.locked().get(pk=seen.pk)
-                before = invoice.settlement
-                settle(invoice, now, by)
-                changed += invoice.settlement != before
-                live.announce_after_commit(invoice)
-    return changed
-
-
 # What a report changes. The caller holds the invoice's lock; changes are (kind, note) lines.
 
 
@@ -265,7 +238,7 @@ def apply_changes(invoice: Invoice, changes: list, by: str):
     changes += _stray_money(invoice, changes)
     for kind, note in changes:
         invoice.log(kind, by, note)
-    settle(invoice, timezone.now(), by)
+    settling.settle(invoice, timezone.now(), by)
     for kind, note in changes:
         if kind == Kind.REVIEW:
             review.ask_for_review(invoice, note)
@@ -286,50 +259,6 @@ def _ask_what_still_stands(invoice: Invoice):
     for attempt in invoice.attempts.all():
         if attempt.payments_in_question:
             outbox.enqueue(outbox.LOOK_AGAIN, attempt.pk)
-
-
-def cancel(invoice: Invoice, by: str, reason: str = "", done_by: str = ""):
-    """Cancels an order that is not paid, so that it never is and nothing is delivered.
-
-    Whoever cancels it last decides whether the shopper may reinstate it. `done_by` has it done
-    in their name.
-    """
-    invoice.cancelled_at = invoice.cancelled_at or timezone.now()
-    invoice.cancelled_by = by[:160]
-    invoice.save(update_fields=["cancelled_at", "cancelled_by"])
-    invoice.log(Kind.CANCELLED, done_by or by, reason)
-    settle(invoice, timezone.now(), done_by or by)
-    live.announce_after_commit(invoice)
-
-
-def settle(invoice: Invoice, at: datetime, by: str):
-    """Draws the conclusion from the facts. Paid is final, and causes the delivery once."""
-    before = invoice.settlement
-    if invoice.paid_at is None:
-        settlement = invoice.settlement_at(at)
-        if settlement == Settlement.EXPIRED:
-            settlement = Settlement.WAITING  # time decides that one, not a column
-        invoice.settlement = settlement.value
-        if settlement == Settlement.PAID:
-            invoice.paid_at = at
-            Delivery.objects.create(invoice=invoice, made_at=at)
-    invoice.save(update_fields=["settlement", "paid_at", "updated_at"])
-    stock.follow_settlement(invoice, before, by)
-    _tell_of_settlement(invoice, before, by)
-
-
-def _tell_of_settlement(invoice: Invoice, before: str, by: str):
-    """Timeline and mail about a settlement that has changed."""
-    if before == invoice.settlement or invoice.settlement == Settlement.CANCELLED:
-        return
-    if invoice.settlement == Settlement.PAID:
-        invoice.log(Kind.PAID_LATE if invoice.has_late else Kind.PAID, by)
-        notifications.notify(invoice, Mail.Kind.PAID, Mail.Kind.SOLD)
-    elif invoice.settlement == Settlement.CONFIRMING:
-        invoice.log(Kind.COVERED, by)
-    elif before == Settlement.CONFIRMING:
-        invoice.log(Kind.UNCOVERED, by)
-        notifications.notify(invoice, Mail.Kind.UNCOVERED, Mail.Kind.ALARM)
 
 
 def _follow_up_loss(invoice: Invoice, by: str):

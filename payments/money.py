@@ -34,6 +34,15 @@ class Asset:
         """
         return cls(code, Currency(code).exponent or 0)
 
+    @property
+    def smallest(self) -> Decimal:
+        """Its smallest unit as a part of a whole one.
+
+        >>> Asset.fiat("USD").smallest, Asset.fiat("JPY").smallest
+        (Decimal('0.01'), Decimal('1'))
+        """
+        return Decimal(1).scaleb(-self.decimals)
+
     def to_units(self, fiat: Decimal, rate: Decimal) -> int:
         """The smallest units worth `fiat` at `rate` (fiat for one whole), rounded up once.
 

@@ -12,6 +12,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone, translation
 
 from . import outbox, presentation, providers
@@ -47,6 +48,7 @@ def payments_and_doubts_so_far(invoice: Invoice) -> str:
 # What may happen several times to one invoice, and how each time is told from the last.
 DEDUPE_KEYS = {
     Kind.NEEDS: payments_so_far,
+    Kind.OVERPAID: payments_so_far,
     Kind.UNCOVERED: payments_so_far,
     Kind.VANISHED: payments_so_far,
     Kind.REVIEW: payments_and_doubts_so_far,
@@ -199,6 +201,7 @@ def _rendered(mail: Mail, frame: str) -> str:
             "invoice": invoice,
             "attempt": invoice.attempt,
             "balance": invoice.balance,
+            "refund_url": settings.SITE_URL + reverse("payments:refund", args=[invoice.key]),
             "pay": presentation.PayTemplates(providers.get(invoice.attempt.provider)),
             "is_over": timezone.now() >= invoice.expires_at,
             "url": settings.SITE_URL + path,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from . import ingestion, live, notifications, outbox, providers, review
+from . import live, notifications, outbox, providers, review, settling
 from .models import Event, Invoice, Mail, Refund
 from .models.invoice import SHOPPER
 from .providers.base import FindsTransactions
@@ -59,7 +59,7 @@ def cancel(invoice: Invoice, by: str, reason: str = "") -> bool:
         invoice = Invoice.objects.locked().get(pk=invoice.pk)
         if invoice.paid_at:
             return False
-        ingestion.cancel(invoice, by, reason)
+        settling.cancel(invoice, by, reason)
     return True
 
 
@@ -67,7 +67,7 @@ def _reinstate(invoice: Invoice, by: str):
     """Undoes what the shopper cancelled; the facts decide how the order stands now."""
     invoice.cancelled_at, invoice.cancelled_by = None, ""
     invoice.save(update_fields=["cancelled_at", "cancelled_by"])
-    ingestion.settle(invoice, timezone.now(), by)
+    settling.settle(invoice, timezone.now(), by)
 
 
 # What the shopper asks
@@ -99,7 +99,7 @@ def request_refund(invoice: Invoice, destination: str, note: str = "", by: str =
         refund.save()
         invoice.log(Kind.REFUND_REQUESTED, by, refund.in_words(amount))
         if not invoice.paid_at and not invoice.cancelled_at:
-            ingestion.cancel(invoice, SHOPPER, "the shopper asks for the money back", by)
+            settling.cancel(invoice, SHOPPER, "the shopper asks for the money back", by)
         key = f"request-{refund.requested_at:%Y%m%d%H%M%S}"
         notifications.notify(invoice, Mail.Kind.REFUND_REQUESTED, dedupe_key=key)
         live.announce_after_commit(invoice)
@@ -188,7 +188,7 @@ def record_sent(refund: Refund, transaction_id: str, shown: ShownRefund, by: str
         refund.save()
         invoice.log(Kind.REFUNDED, by, f"{transaction_id}, {refund.in_words(refund.amount)}")
         if not invoice.paid_at and not invoice.cancelled_at:
-            ingestion.cancel(invoice, by, "the money was sent back")
+            settling.cancel(invoice, by, "the money was sent back")
         if is_odd:
             reason = "the request or the payments changed while the refund was sent"
             review.flag_for_review(invoice, reason, by)

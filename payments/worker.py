@@ -16,7 +16,7 @@ from django.utils.crypto import get_random_string
 from django_tasks.base import TaskContext, TaskResultStatus
 from django_tasks_db.models import DBTaskResult, get_date_max
 
-from . import ingestion, notifications, stock, tasks
+from . import notifications, settling, stock, tasks
 from .models.callback import storable
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Worker:
 
     def do_what_time_causes(self):
         """No event does it but the clock."""
-        ingestion.end_overdue()
+        settling.end_overdue()
         stock.release_overdue()
         notifications.remind()
 

@@ -89,6 +89,20 @@ class ReviewFilter(admin.SimpleListFilter):
         return queryset.exclude(review="") if self.value() else queryset
 
 
+class OverpaidFilter(admin.SimpleListFilter):
+    title = "too much paid"
+    parameter_name = "overpaid"
+
+    def lookups(self, request, model_admin):
+        return [("kept", "Overpaid, nothing sent back"), ("all", "Overpaid")]
+
+    def queryset(self, request, queryset):
+        if not self.value():
+            return queryset
+        overpaid = queryset.filter(is_overpaid=True)
+        return overpaid.exclude(refunds__state="sent") if self.value() == "kept" else overpaid
+
+
 class EventInline(ReadOnly, admin.TabularInline):
     model = Event
     verbose_name_plural = "timeline"
@@ -105,8 +119,18 @@ class MailInline(ReadOnly, admin.TabularInline):
 
 @admin.register(Invoice)
 class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["order", "sold", "price", "now", "confirmed", "depth", "created_at", "paid_at"]
-    list_filter = [SettlementFilter, ReviewFilter, "created_at"]
+    list_display = [
+        "order",
+        "sold",
+        "price",
+        "now",
+        "confirmed",
+        "overpaid",
+        "depth",
+        "created_at",
+        "paid_at",
+    ]
+    list_filter = [SettlementFilter, ReviewFilter, OverpaidFilter, "created_at"]
     search_fields = [
         "order_code",
         "attempts__reference",
@@ -215,7 +239,8 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="overpaid")
     def overpaid(self, invoice):
-        return invoice.attempt.format(invoice.attempt.tally.excess)
+        over = [attempt for attempt in invoice.attempts.all() if attempt.is_overpaid]
+        return ", ".join(attempt.format(attempt.tally.excess) for attempt in over) or "–"
 
     @admin.display(description="to send back")
     def refund(self, invoice):

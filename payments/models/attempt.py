@@ -182,14 +182,29 @@ class PaymentAttempt(models.Model):
         if not balance.asks_for_more:
             return 0
         # What is smaller cannot be sent.
-        smallest = self.invoice.policy.smallest_payment(self.asset_code)
-        return max(self.asset.to_units(balance.missing, self.rate), smallest)
+        return max(self.asset.to_units(balance.missing, self.rate), self.smallest_payment)
+
+    @property
+    def is_rounded_up(self) -> bool:
+        """Whether more is asked for than is missing, since less cannot be sent."""
+        missing = self.asset.to_units(self.invoice.balance.missing, self.rate)
+        return self.outstanding > missing
+
+    @property
+    def smallest_payment(self) -> int:
+        """The least that can be sent this way, in the smallest unit."""
+        return self.invoice.policy.smallest_payment(self.asset_code)
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether what is too much would be seen in the currency, sent back or not."""
+        worth = self.asset.to_fiat(self.tally.excess, self.rate)
+        return worth >= Asset.fiat(self.invoice.currency).smallest
 
     @property
     def is_overpaid(self) -> bool:
         """Whether so much too much came in that it could be sent back."""
-        smallest = self.invoice.policy.smallest_payment(self.asset_code)
-        return self.tally.excess >= smallest
+        return self.tally.excess >= self.smallest_payment
 
     @property
     def refund(self):

@@ -83,8 +83,8 @@ class InvoiceQuerySet(models.QuerySet):
 class Invoice(models.Model):
     """One purchase: what was bought, by whom, the total in fiat, and how it stands.
 
-    How it is paid, its attempts know. Its settlement is drawn from the facts; only the verbs in
-    `ingestion`, `quoting` and `checkout` write it.
+    How it is paid, its attempts know. Its settlement is drawn from the facts; only
+    `settling.settle` writes it.
     """
 
     Settlement = Settlement
@@ -106,6 +106,9 @@ class Invoice(models.Model):
 
     settlement = models.CharField(max_length=10, default=Settlement.WAITING.value)
     paid_at = models.DateTimeField(null=True, blank=True)
+    is_overpaid = models.BooleanField(
+        "overpaid", default=False, help_text="So much too much came that it could be sent back."
+    )
     cancelled_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = models.CharField(max_length=160, blank=True)
     review = models.CharField(
@@ -140,6 +143,11 @@ class Invoice(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="invoices_by_age"),
             models.Index(fields=["settlement", "-created_at"], name="invoices_by_settlement"),
+            models.Index(
+                fields=["-created_at"],
+                name="invoices_overpaid",
+                condition=Q(is_overpaid=True),
+            ),
             models.Index(fields=["visitor"], name="invoices_by_visitor"),
             models.Index(fields=["email"], name="invoices_by_email"),
         ]

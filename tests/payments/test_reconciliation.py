@@ -1049,7 +1049,7 @@ def test_after_a_kill_the_next_run_does_what_is_left(server, open_invoices, at):
         "payments.providers.blockonomics.Blockonomics.look_up",
         "payments.ingestion.record_report",
         "payments.ingestion.reconcile_history",
-        "payments.ingestion.settle",
+        "payments.settling.settle",
         "payments.reconciliation.Reconciliation._tick_off",
     ],
 )

@@ -1,4 +1,4 @@
-"""An order's key opens the goods and the refund: whoever may only look at the desk never sees it."""
+"""An order's key opens goods and refund: whoever may only look at the desk never sees it."""
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
