@@ -15,7 +15,7 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpRequest
 from django.utils import timezone
 
-from . import database, live, notifications, outbox, review, settling
+from . import database, live, notifications, outbox, review, settling, strays
 from .models import Callback, Event, Invoice, Mail, PaymentAttempt, Transaction
 from .models.callback import storable
 from .models.transaction import depth_in_words
@@ -139,7 +139,9 @@ def _record(
         if callback:
             first = callback.outcome not in RESULTS
             most_urgent = result if first else max(callback.outcome, result, key=RESULTS.index)
-            callback.conclude(most_urgent, invoice or callback.invoice)
+            callback.conclude(most_urgent, invoice or callback.invoice, report=report)
+            if result == Result.UNKNOWN_REFERENCE:
+                strays.alarm_once(callback)
     return Outcome(report, result, is_final)
 
 

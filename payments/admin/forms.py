@@ -1,10 +1,13 @@
 """What staff fill in at the desk."""
 
+import re
+
 from django import forms
 from django.core import signing
 
 from payments import providers
-from payments.models import Refund, Transaction
+from payments.models import Invoice, Refund, Transaction
+from payments.models.callback import NOTE_LENGTH
 from payments.providers.base import RefundsByHand
 from payments.refunds import ShownRefund
 
@@ -16,6 +19,26 @@ class CancelForm(forms.Form):
     reason = forms.CharField(
         max_length=200, help_text="It is kept in the timeline; the shopper does not read it."
     )
+
+
+class RemarkForm(forms.Form):
+    remark = forms.CharField(max_length=NOTE_LENGTH, help_text="What you found out about it.")
+
+
+class AttachForm(forms.Form):
+    """To which order money belongs whose address no order has."""
+
+    order = forms.CharField(max_length=40, help_text="The order code, like 7K3M-QX2P.")
+    reason = forms.CharField(
+        max_length=160, help_text="How you know that it belongs there; kept in the timeline."
+    )
+
+    def clean_order(self):
+        code = re.sub(r"[\W_]", "", self.cleaned_data["order"]).upper()
+        invoice = Invoice.objects.filter(order_code=code).first()
+        if invoice is None:
+            raise forms.ValidationError("There is no order with this code.")
+        return invoice
 
 
 class RefundSentForm(forms.ModelForm):

@@ -1,10 +1,8 @@
 import re
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Exists, OuterRef, Prefetch
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -22,6 +20,7 @@ from payments.providers.base import LimitsUnusedAddresses
 from payments.settlement import Settlement
 from payments.templatetags.money import fiat
 
+from . import actions
 from .forms import CancelForm
 from .read_only import ReadOnly
 
@@ -172,20 +171,14 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     @admin.action(description="Cancel, so that nothing is delivered", permissions=["review"])
     def cancel(self, request, queryset):
         """Asks for the reason first; what is paid meanwhile is delivered and stays so."""
-        form = CancelForm(request.POST if "confirmed" in request.POST else None)
+        form = actions.filled_in(CancelForm, request)
         if not form.is_valid():
-            return TemplateResponse(
-                request,
-                "admin/payments/cancel.html",
-                {
-                    **self.admin_site.each_context(request),
-                    "title": "Cancel, so that nothing is delivered",
-                    "opts": self.opts,
-                    "invoices": queryset,
-                    "form": form,
-                    "action_checkbox_name": ACTION_CHECKBOX_NAME,
-                },
+            label = "Cancel, so that nothing is delivered"
+            told = (
+                "These orders will never count as paid, and nothing of them is delivered. Whoever "
+                "has paid something can ask for it back on the page of the order."
             )
+            return actions.ask(self, request, queryset, form, "cancel", label, told)
         for invoice in queryset:
             reason = form.cleaned_data["reason"]
             if refunds.cancel(invoice, f"merchant {request.user}", reason):
