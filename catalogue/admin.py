@@ -13,6 +13,7 @@ from django.urls import path
 from django.utils.html import format_html
 
 from payments import providers, stock
+from payments.money import Asset, rounded
 from payments.templatetags.money import fiat
 
 from . import pictures
@@ -62,6 +63,20 @@ def thumbnail(picture: Picture | None):
 class ProductForm(forms.ModelForm):
     smallest_price = Decimal(0)
 
+    def __init__(self, *args, **kwargs):
+        """Prices have the decimals of the shop's currency, no matter how many the column has."""
+        super().__init__(*args, **kwargs)
+        if price := self.fields.get("price"):
+            currency = Asset.fiat(settings.SHOP_CURRENCY)
+            self.fields["price"] = forms.DecimalField(
+                help_text=price.help_text,
+                min_value=currency.smallest,
+                max_digits=price.max_digits,
+                decimal_places=currency.decimals,
+            )
+            if before := self.initial.get("price"):
+                self.initial["price"] = rounded(before, currency.code)
+
     def clean_price(self):
         """What costs less than can be sent would be overcharged."""
         price = self.cleaned_data["price"]
@@ -80,7 +95,7 @@ class ProductAdmin(admin.ModelAdmin):
         "preview",
         "title",
         "category",
-        "price",
+        "cost",
         "stock",
         "active",
         "has_file",
@@ -144,6 +159,10 @@ class ProductAdmin(admin.ModelAdmin):
         # After the commit, as invoices are locked before products everywhere else.
         by = f"merchant {request.user}"
         transaction.on_commit(lambda: stock.allocate_backorders(product.pk, by))
+
+    @admin.display(description="price", ordering="price")
+    def cost(self, product):
+        return fiat(product.price)
 
     @admin.display(description="picture")
     def preview(self, product):

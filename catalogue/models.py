@@ -68,9 +68,9 @@ class Product(models.Model):
     slug = models.SlugField(max_length=120, unique=True)
     description = models.TextField(blank=True, help_text="Plain text; empty lines make paragraphs.")
     price = models.DecimalField(
-        max_digits=12,
-        decimal_places=2,
-        validators=[MinValueValidator(Decimal("0.01"))],
+        max_digits=17,
+        decimal_places=4,
+        validators=[MinValueValidator(Decimal("0.0001"))],
         help_text="In the shop's currency, tax included.",
     )
     category = models.ForeignKey(

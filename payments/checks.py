@@ -9,6 +9,7 @@ from dotenv import dotenv_values
 from shop import proxies
 
 from . import providers, rate_limits
+from .money import Asset
 from .policy import parse_confirmation_policy
 from .providers.base import ChecksSettings
 
@@ -57,7 +58,9 @@ def check_that_the_demo_is_over(app_configs, **kwargs):
 
 @register()
 def check_money(app_configs, **kwargs):
-    if not re.fullmatch(r"[A-Z]{3}", settings.SHOP_CURRENCY):
+    try:
+        Asset.fiat(settings.SHOP_CURRENCY)
+    except ValueError:
         yield Error(
             f"SHOP_CURRENCY is {settings.SHOP_CURRENCY!r}.",
             hint="Write the ISO 4217 code, like EUR.",

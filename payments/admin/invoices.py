@@ -27,11 +27,16 @@ from .read_only import ReadOnly
 
 class LineInline(ReadOnly, admin.TabularInline):
     model = InvoiceLine
-    fields = ["title", "product", "quantity", "unit_price", "stock"]
+    fields = ["title", "product", "quantity", "price", "stock"]
+    readonly_fields = ["price"]
     extra = 0
 
+    @admin.display(description="unit price")
+    def price(self, line):
+        return fiat(line.unit_price, line.invoice.currency)
+
     def get_queryset(self, request):
-        return super().get_queryset(request).select_related("product")
+        return super().get_queryset(request).select_related("product", "invoice")
 
 
 class AttemptInline(ReadOnly, admin.StackedInline):

@@ -87,7 +87,7 @@ class PaymentAttempt(models.Model):
     redirect_url = models.URLField(max_length=2000, blank=True)
 
     rate = models.DecimalField(
-        max_digits=20, decimal_places=8, help_text="Fiat for one whole of the asset."
+        max_digits=24, decimal_places=8, help_text="Fiat for one whole of the asset."
     )
     due = models.BigIntegerField(help_text="What the quote asks for, in the smallest unit.")
     quoted_at = models.DateTimeField()

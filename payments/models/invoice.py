@@ -98,7 +98,7 @@ class Invoice(models.Model):
     )
 
     currency = models.CharField(max_length=3)
-    total = models.DecimalField(max_digits=14, decimal_places=2)
+    total = models.DecimalField(max_digits=19, decimal_places=4)
     tax_name = models.CharField(max_length=30, blank=True, help_text="As on the day of the sale.")
     tax_rate = models.DecimalField(
         max_digits=7, decimal_places=4, default=0, help_text="In percent; the total includes it."
@@ -166,7 +166,7 @@ class Invoice(models.Model):
     @property
     def tax(self) -> Decimal:
         """The tax that the total includes, as of the day of the sale."""
-        return money.included_tax(self.total, self.tax_rate)
+        return money.included_tax(self.total, self.tax_rate, self.currency)
 
     def log(self, kind: str, by: str, note: str = ""):
         """Writes one line of the timeline, in the transaction of what it tells."""

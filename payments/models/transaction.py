@@ -43,7 +43,7 @@ class Transaction(models.Model):
         default=False, help_text="Marked as replaceable while unconfirmed."
     )
     rate = models.DecimalField(
-        max_digits=20,
+        max_digits=24,
         decimal_places=8,
         null=True,
         blank=True,

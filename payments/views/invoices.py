@@ -19,6 +19,7 @@ from payments.providers.base import PushesBySocket
 from payments.purchases import Purchases
 from payments.rate_limits import limited
 from payments.settlement import Settlement
+from payments.templatetags.money import plain_fiat
 
 from .provider_errors import explaining_provider_errors
 
@@ -82,7 +83,7 @@ def invoice_status(request, key):
             "address": attempt.reference,
             "rate": f"{attempt.rate.normalize():f}",
             "currency": found.currency,
-            "total": str(found.total),
+            "total": plain_fiat(found.total, found.currency),
             "expires_at": attempt.expires_at.isoformat(),
             "paid_at": found.paid_at.isoformat() if found.paid_at else None,
             "revision": presentation.revision(found, now),
