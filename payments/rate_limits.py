@@ -18,6 +18,8 @@ from limits.strategies import FixedWindowRateLimiter
 
 from shop import proxies
 
+from .visitors import known_visitor
+
 logger = logging.getLogger(__name__)
 
 
@@ -69,16 +71,15 @@ def within_an_hour(name: str) -> float:
 def knock(name: str, request) -> int:
     """Counts this request; answers the seconds to wait if it is one too many, else 0."""
     # The visitor first: who goes on clicking must not use up what the neighbours share.
-    for who, kind in ((visitor(request), f"{name}-per-visitor"), (proxies.network(request), name)):
+    for who, kind in (
+        (known_visitor(request), f"{name}-per-visitor"),
+        (proxies.network(request), name),
+    ):
         for rate in rates(kind) if who else []:
             if not limiter.hit(rate, kind, who):
                 until = limiter.get_window_stats(rate, kind, who).reset_time
                 return max(1, round(until - time.time()))
     return 0
-
-
-def visitor(request) -> str:
-    return request.session.get("visitor", "")
 
 
 def refused(name: str, request):

@@ -50,9 +50,11 @@ def settle(invoice: Invoice, at: datetime, by: str):
 
 
 def _tell_of_settlement(invoice: Invoice, before: str, by: str):
-    """Timeline and mail about a settlement that has changed."""
+    """Timeline, basket and mail follow a settlement that has changed."""
     if before == invoice.settlement or invoice.settlement == Settlement.CANCELLED:
         return
+    if invoice.settlement in (Settlement.CONFIRMING, Settlement.PAID):
+        invoice.basket_lines.all().delete()
     if invoice.settlement == Settlement.PAID:
         invoice.log(Kind.PAID_LATE if invoice.has_late else Kind.PAID, by)
         notifications.notify(invoice, Mail.Kind.PAID, Mail.Kind.SOLD)

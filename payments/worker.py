@@ -17,6 +17,7 @@ from django_tasks.base import TaskContext, TaskResultStatus
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 from . import notifications, settling, stock, tasks
+from .models import BasketLine
 from .models.callback import storable
 
 logger = logging.getLogger(__name__)
@@ -152,12 +153,13 @@ class Worker:
     def clean_up(self):
         """Forgets what was done longer ago than callbacks are kept; what failed stays.
 
-        Sessions that are over are forgotten as well: baskets, purchases, logins.
+        Baskets and logins that are over are forgotten as well.
         """
         limit = timezone.now() - timedelta(days=settings.CALLBACK_RETENTION_DAYS)
         done = DBTaskResult.objects.successful().filter(finished_at__lt=limit).order_by()
         while pks := list(done.values_list("pk", flat=True)[:ROWS_AT_A_TIME]):
             DBTaskResult.objects.filter(pk__in=pks).delete()
+        BasketLine.objects.forget_old()
         import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
 
 

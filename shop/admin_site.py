@@ -1,6 +1,5 @@
-"""The merchant's desk: Django's admin, but a login is short, and no order's key is told."""
+"""The merchant's desk: Django's admin, which tells nobody an order's key."""
 
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.contenttypes.views import shortcut
@@ -26,10 +25,3 @@ class ShopAdminSite(admin.AdminSite):
         if known is None or not known.view_on_site or not known.has_view_permission(request):
             raise PermissionDenied
         return shortcut(request, content_type_id, object_id)
-
-    def login(self, request, extra_context=None):
-        """For STAFF_LOGIN_AGE, which is shorter than a shopper is known."""
-        response = super().login(request, extra_context)
-        if request.method == "POST" and request.user.is_authenticated:
-            request.session.set_expiry(settings.STAFF_LOGIN_AGE)
-        return response

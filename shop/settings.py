@@ -292,8 +292,10 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if _is_https else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 # A browser knows its basket and its purchases for half a year, a merchant's login ends much sooner.
-SESSION_COOKIE_AGE = 180 * 24 * 60 * 60
-STAFF_LOGIN_AGE = 14 * 24 * 60 * 60
+# For so long a browser finds its basket and its purchases again.
+VISITOR_COOKIE_AGE = 180 * 24 * 60 * 60
+# Staff alone have sessions.
+SESSION_COOKIE_AGE = 14 * 24 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 X_FRAME_OPTIONS = "DENY"

@@ -13,12 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 from catalogue.downloads import GoodsResponse
 from payments import presentation, providers, quoting
 from payments.actors import actor
-from payments.basket import Basket
 from payments.models import Event, Invoice, InvoiceLine
 from payments.providers.base import PushesBySocket
-from payments.purchases import Purchases
+from payments.purchases import remember_purchase
 from payments.rate_limits import limited
-from payments.settlement import Settlement
 from payments.templatetags.money import plain_fiat
 
 from .provider_errors import explaining_provider_errors
@@ -32,13 +30,10 @@ def invoice(request, key):
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
     settlement = found.displayed_settlement(now)
-    if settlement in (Settlement.CONFIRMING, Settlement.PAID):
-        Basket(request.session).take_out(found)
-    Purchases(request.session).note(found)
     attempt, state = found.attempt, presentation.state_of(found, now)
     provider = providers.get(attempt.provider)
     pushes = isinstance(provider, PushesBySocket)
-    return render(
+    response = render(
         request,
         "payments/invoice/page.html",
         {
@@ -58,6 +53,7 @@ def invoice(request, key):
             "socket_url": provider.socket_url(attempt.reference) if pushes else "",
         },
     )
+    return remember_purchase(request, response, found)
 
 
 @never_cache

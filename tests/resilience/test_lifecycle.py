@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import responses
 import time_machine
+from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.db import OperationalError, transaction
 from django.test import Client, RequestFactory
@@ -240,7 +241,7 @@ class Lives(RuleBasedStateMachine):
         self.wait(timedelta(seconds=1))  # nothing is heard in the instant of a new quote
         invoice = self.fresh(which)
         request = RequestFactory().post("/")
-        request.session = {}
+        request.user = AnonymousUser()
         views.quote(request, key=invoice.key)
         if self.fresh(which).attempt.quoted_at != invoice.attempt.quoted_at:
             self.remember_quote(self.fresh(which))
