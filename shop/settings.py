@@ -233,7 +233,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "shop.languages.Languages",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+    "shop.csrf.FormGuard",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -288,16 +288,18 @@ _is_https = SITE_URL.startswith("https://")
 SECURE_SSL_REDIRECT = _is_https
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if _is_https else 0
-# Other sites of the same domain are not ours to decide about.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+# Other sites of the same domain are not ours to decide about; shop.csrf is Django's guard of forms.
+SILENCED_SYSTEM_CHECKS = ["security.W003", "security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
-# A browser knows its basket and its purchases for half a year, a merchant's login ends much sooner.
 # For so long a browser finds its basket and its purchases again.
 VISITOR_COOKIE_AGE = 180 * 24 * 60 * 60
 # Staff alone have sessions.
 SESSION_COOKIE_AGE = 14 * 24 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
+CSRF_FAILURE_VIEW = "shop.csrf.refused"
+# With this name browsers take it from this very host only, and only over https.
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _is_https else "csrftoken"
 X_FRAME_OPTIONS = "DENY"
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
