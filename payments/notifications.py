@@ -70,7 +70,11 @@ def notify(invoice: Invoice, *kinds: str, dedupe_key: str | None = None):
         mail, is_new = Mail.objects.get_or_create(
             invoice=invoice, kind=kind, dedupe_key=key, defaults={"to": to}
         )
-        if is_new:
+        # What was withdrawn before it was sent, and is true again, is sent after all.
+        was_superseded = mail.superseded_at and Mail.objects.filter(pk=mail.pk).update(
+            superseded_at=None, claimed_at=None
+        )
+        if is_new or was_superseded:
             outbox.enqueue(outbox.SEND_MAIL, mail.pk)
 
 

@@ -100,7 +100,8 @@ def request_refund(invoice: Invoice, destination: str, note: str = "", by: str =
         invoice.log(Kind.REFUND_REQUESTED, by, refund.in_words(amount))
         if not invoice.paid_at and not invoice.cancelled_at:
             settling.cancel(invoice, SHOPPER, "the shopper asks for the money back", by)
-        key = f"request-{refund.requested_at:%Y%m%d%H%M%S}"
+        # One mail for a flurry of requests and withdrawals.
+        key = f"request-{refund.requested_at:%Y%m%d%H}"
         notifications.notify(invoice, Mail.Kind.REFUND_REQUESTED, dedupe_key=key)
         live.announce_after_commit(invoice)
     return refund

@@ -8,7 +8,7 @@ import secrets
 from urllib.parse import quote, unquote
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.utils.crypto import salted_hmac
@@ -37,7 +37,7 @@ def visitor_of(request: HttpRequest) -> str:
     get_token(request)  # makes one, should there be none yet
     drawn = salted_hmac("payments.visitor", request.META["CSRF_COOKIE"], algorithm="sha256")
     name = f"visitor-{drawn.hexdigest()}"
-    return cache.get_or_set(name, secrets.token_hex(16), FIRST_CLICKS_SECONDS)
+    return caches["strangers"].get_or_set(name, secrets.token_hex(16), FIRST_CLICKS_SECONDS)
 
 
 def remember_visitor(response: HttpResponse, visitor: str) -> HttpResponse:

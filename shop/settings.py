@@ -83,13 +83,18 @@ else:
     }
 
 REDIS_URL = env.str("REDIS_URL", "")
+# What guards the shop is kept apart from what strangers can fill, so that nobody pushes it out:
+# prices, spare addresses and locks in "default", the counts of the limits in "limits".
+CACHE_ENTRIES = {"default": 10_000, "limits": 100_000, "strangers": 5_000}
 if REDIS_URL:
     CACHES = {
-        "default": {
+        name: {
             "BACKEND": "shop.cache.ForgivingRedisCache",
             "LOCATION": REDIS_URL,
+            "KEY_PREFIX": name,
             "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
         }
+        for name in CACHE_ENTRIES
     }
     CHANNEL_LAYERS = {
         "default": {
@@ -100,10 +105,12 @@ if REDIS_URL:
     }
 else:
     CACHES = {
-        "default": {
+        name: {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "OPTIONS": {"MAX_ENTRIES": 10_000},
+            "LOCATION": name,
+            "OPTIONS": {"MAX_ENTRIES": entries},
         }
+        for name, entries in CACHE_ENTRIES.items()
     }
     CHANNEL_LAYERS = {"default": {"BACKEND": "payments.live.MemoryChannelLayer"}}
 
@@ -189,6 +196,7 @@ LIMITS = {
     "look-ups": env.str("LIMIT_LOOK_UPS", "100/hour"),
     "refunds": env.str("LIMIT_REFUNDS", "100/hour"),
     "e-mails": env.str("LIMIT_E_MAILS", "100/hour"),
+    "e-mails-per-recipient": env.str("LIMIT_E_MAILS_PER_RECIPIENT", "10/hour; 30/day"),
 }
 MAX_OPEN_INVOICES_PER_VISITOR = env.int("MAX_OPEN_INVOICES_PER_VISITOR", 10)
 MAX_OPEN_INVOICES = env.int("MAX_OPEN_INVOICES", 400)

@@ -59,7 +59,7 @@ def create_payment(request, pk=None):
     if not form.is_valid():
         return ask_again(request, "payments:basket" if pk is None else lines[0].product)
     email = form.cleaned_data["email"]
-    if email and (page := refused("e-mails", request)):
+    if email and (page := refused("e-mails", request, recipient=email)):
         return page
     visitor, provider = visitor_of(request), providers.default()
     with one_at_a_time(visitor):
