@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone, translation
+from django.utils.encoding import punycode
 
 from . import outbox, presentation, providers
 from .models import Event, Invoice, Mail, PaymentAttempt, Transaction
@@ -187,7 +188,14 @@ def message(mail: Mail) -> EmailMultiAlternatives:
     name = ".".join(filter(None, [mail.kind, mail.invoice.order_code, mail.dedupe_key]))
     # Nobody's "I am on holiday" shall answer it, says RFC 3834.
     headers = {"Message-ID": message_id(name), "Auto-Submitted": "auto-generated"}
-    letter = EmailMultiAlternatives(subject, text, to=[mail.to], headers=headers)
+    reply_to = [settings.EMAIL_REPLY_TO] if settings.EMAIL_REPLY_TO else []
+    letter = EmailMultiAlternatives(
+        subject,
+        text,
+        to=[mail.to],
+        headers=headers,
+        reply_to=[] if mail.is_for_the_merchant else reply_to,
+    )
     letter.attach_alternative(html, "text/html")
     return letter
 
@@ -228,5 +236,5 @@ def send_alarm(text: str):
 
 def message_id(name: str) -> str:
     """The same for the same mail, so that one which went out twice is shown once."""
-    host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
+    host = punycode(settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">"))
     return f"<{name}@{host}>"

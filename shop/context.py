@@ -22,6 +22,7 @@ def shop(request):
         "SHOP_NAME": settings.SHOP_NAME,
         "SHOP_CURRENCY": settings.SHOP_CURRENCY,
         "SANDBOX": settings.SANDBOX,
+        "STAGING": settings.STAGING,
         "here": here(request),
         "email_typed": typed_email(request),
         "has_purchases": has_purchases(request),

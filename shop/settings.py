@@ -3,6 +3,7 @@
 import mimetypes
 import os
 from datetime import timedelta
+from email.utils import formataddr
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ env.read_env(os.environ.get("ENV_FILE", str(BASE_DIR / ".env")), recurse=False)
 SECRET_KEY = env.str("SECRET_KEY")
 DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", [])
+STAGING = env.bool("STAGING", False)
 SITE_URL = env.str("SITE_URL").rstrip("/")
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 # The networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's, without a proxy.
@@ -130,7 +132,10 @@ EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
 vars().update({name: value for name, value in EMAIL_CONFIG.items() if name.startswith("EMAIL_")})
 EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", 10)
 MERCHANT_EMAIL = env.str("MERCHANT_EMAIL", "")
-DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "shop@example.com")
+# A name may be written as people write it: what mail programs want in quotes gets them here.
+_name, _, _address = env.str("EMAIL_FROM", "shop@example.com").strip().rpartition("<")
+DEFAULT_FROM_EMAIL = formataddr((_name.strip(' "'), _address.strip("> ")))
+EMAIL_REPLY_TO = env.str("EMAIL_REPLY_TO", "").strip()
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("es", "Español")]
