@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
@@ -109,6 +110,13 @@ class Product(models.Model):
 
     def get_absolute_url(self):
         return reverse("catalogue:product", args=[self.slug])
+
+    def clean(self):
+        """Whoever buys it gets its file, so that there has to be one."""
+        if self.active and not self.file:
+            raise ValidationError(
+                "A product on sale needs a file for its buyers. Add it, or make it inactive."
+            )
 
     @property
     def sold_out(self) -> bool:

@@ -39,7 +39,7 @@ def enqueue(task_path: str, *args, run_after: datetime | None = None) -> DBTaskR
 
 def alarm(text: str):
     """Has the merchant told at once; the moment makes one alarm another one than the last."""
-    enqueue(ALARM_MERCHANT, f"{text}\n\n{timezone.now():%Y-%m-%d %H:%M:%S %Z}\n")
+    enqueue(ALARM_MERCHANT, f"{text}\n\n{timezone.localtime():%Y-%m-%d %H:%M:%S %Z}\n")
 
 
 def alarm_hourly(text: str):

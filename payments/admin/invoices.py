@@ -1,5 +1,3 @@
-import re
-
 from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, Prefetch
 from django.template.loader import render_to_string
@@ -22,6 +20,7 @@ from payments.templatetags.money import fiat
 
 from . import actions
 from .forms import CancelForm
+from .pasted import meant_by
 from .read_only import ReadOnly
 
 
@@ -139,9 +138,13 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
         "order_code",
         "attempts__reference",
         "attempts__transactions__transaction_id",
+        "refunds__transaction_id",
         "email",
+        "=key",
     ]
-    search_help_text = "Order code, address, transaction id or e-mail address"
+    search_help_text = (
+        "Order code, address, transaction id or e-mail address, or a link that has one of them"
+    )
     date_hierarchy = "created_at"
     ordering = ["-created_at", "-pk"]
     show_full_result_count = False
@@ -201,11 +204,8 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
         return super().get_queryset(request).prefetch_related(*related)
 
     def get_search_results(self, request, queryset, search_term):
-        """Order codes are read out as 7K3M-QX2P and kept without the hyphen."""
-        words = search_term.split()
-        if len(words) == 1 and re.fullmatch(r"\w{1,4}-\w{0,4}", words[0], re.ASCII):
-            search_term = words[0].replace("-", "")
-        return super().get_search_results(request, queryset, search_term)
+        """Links are pasted as they are."""
+        return super().get_search_results(request, queryset, meant_by(search_term))
 
     @admin.display(ordering="order_code")
     def order(self, invoice):

@@ -38,7 +38,7 @@ class RefundAdmin(admin.ModelAdmin):
     """Money that shoppers want back: paid from the merchant's own wallet, and recorded here."""
 
     form = RefundSentForm
-    list_display = ["order", "to_send", "destination", "standing", "requested_at", "sent_at"]
+    list_display = ["of_order", "to_send", "destination", "standing", "requested_at", "sent_at"]
     list_filter = [RefundStateFilter, "requested_at"]
     search_fields = ["invoice__order_code", "destination", "transaction_id"]
     search_help_text = "Order code, destination or transaction id"
@@ -200,6 +200,11 @@ class RefundAdmin(admin.ModelAdmin):
             self.message_user(request, "It was recorded already.", messages.WARNING)
 
     @admin.display(description="order", ordering="invoice__order_code")
+    def of_order(self, refund):
+        """Leads to the refund; a link to the order inside it would leave it empty."""
+        return refund.invoice.order
+
+    @admin.display(description="order")
     def order(self, refund):
         return format_html(
             '<a href="{}">{}</a>',

@@ -137,7 +137,10 @@ class PaymentAttempt(models.Model):
         return quote.rate if moment < quote.expires_at + settings.QUOTE_GRACE else None
 
     def quote_in_words(self) -> str:
-        rate, until = self.rate.normalize(), f"{self.expires_at:%Y-%m-%d %H:%M:%S %Z}"
+        rate, until = (
+            self.rate.normalize(),
+            f"{timezone.localtime(self.expires_at):%Y-%m-%d %H:%M:%S %Z}",
+        )
         return f"{self.format(self.due)} at {rate:f} {self.invoice.currency} until {until}"
 
     # The units of its asset

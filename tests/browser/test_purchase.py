@@ -8,7 +8,7 @@ import zxingcpp
 from PIL import Image
 from playwright.sync_api import expect
 
-from .eyes import picture
+from .eyes import overflow, picture
 
 
 def scan(page):
@@ -143,6 +143,7 @@ def test_the_merchant_finds_the_sale(visit, shop):
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     page.get_by_role("link", name=status["order"]).click()
     picture(page, "admin-invoice")
+    assert overflow(page) <= 0
 
     for fact in ("Paid", status["address"], "1 × Northern Lights", "Confirmed"):
         expect(page.locator("#content")).to_contain_text(fact)

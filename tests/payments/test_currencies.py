@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.core import mail
 from django.core.cache import cache
+from django.core.files.base import ContentFile
 from django.core.management import call_command
 
 from catalogue.models import Product
@@ -30,7 +31,13 @@ def save(admin_client):
     """The merchant saves a product at this price."""
 
     def save(price):
-        form = {"title": "Bead", "slug": "bead", "price": price, "active": "on"}
+        form = {
+            "title": "Bead",
+            "slug": "bead",
+            "price": price,
+            "active": "on",
+            "file": ContentFile(b"it", "it.txt"),
+        }
         form |= {"pictures-TOTAL_FORMS": 0, "pictures-INITIAL_FORMS": 0}
         return admin_client.post("/admin/catalogue/product/add/", form)
 

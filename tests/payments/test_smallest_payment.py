@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.cache import cache
+from django.core.files.base import ContentFile
 
 from payments import checkout
 from payments.models import Line, Product, Transaction
@@ -15,7 +16,13 @@ def save(admin_client, service):
     """The merchant saves a product at this price; the page that answers."""
 
     def save(price):
-        form = {"title": "Bead", "slug": "bead", "price": price, "active": "on"}
+        form = {
+            "title": "Bead",
+            "slug": "bead",
+            "price": price,
+            "active": "on",
+            "file": ContentFile(b"it", "it.txt"),
+        }
         form |= {"pictures-TOTAL_FORMS": 0, "pictures-INITIAL_FORMS": 0}
         return admin_client.post("/admin/catalogue/product/add/", form)
 
