@@ -1,5 +1,6 @@
 """A payment that is sent anew with a higher fee is the same money: it counts once."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -231,6 +232,7 @@ def test_the_page_says_which_one_was_replaced(network, order, tell, work, client
     assert client.get(f"{order.get_absolute_url()}status/").json()["revision"] != before
     page = client.get(order.get_absolute_url()).content.decode()
     assert page.count("Replaced by a newer payment") == 1
+    assert len(re.findall(r'class="amount void"', page)) == 1
     assert client.get(f"{order.get_absolute_url()}status/").json()["received"] == HALF
 
 
