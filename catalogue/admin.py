@@ -18,6 +18,7 @@ from payments.templatetags.money import fiat
 
 from . import pictures
 from .downloads import GoodsResponse
+from .folding import fold
 from .models import Category, Picture, Product
 
 
@@ -105,7 +106,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_filter = ["active", "category"]
     list_editable = ["active"]
     list_select_related = ["category"]
-    search_fields = ["title", "description"]
+    search_fields = ["folded_title", "folded_description"]
     prepopulated_fields = {"slug": ["title"]}
     readonly_fields = ["created_at", "updated_at"]
     inlines = [PictureInline]
@@ -113,6 +114,9 @@ class ProductAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request):
         return super().get_queryset(request).with_pictures()
+
+    def get_search_results(self, request, queryset, search_term):
+        return super().get_search_results(request, queryset, fold(search_term))
 
     def get_urls(self):
         goods = self.admin_site.admin_view(self.goods)

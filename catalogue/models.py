@@ -4,11 +4,11 @@ from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
-from django.db.models.functions import Lower
 from django.urls import reverse
 from pictures.models import PictureField
 
 from . import pictures, search
+from .folding import FoldedField
 
 RELATED_PRODUCTS = 4
 
@@ -68,6 +68,9 @@ class Product(models.Model):
     title = models.CharField(max_length=120)
     slug = models.SlugField(max_length=120, unique=True)
     description = models.TextField(blank=True, help_text="Plain text; empty lines make paragraphs.")
+    # What is searched and sorted by.
+    folded_title = FoldedField(of="title")
+    folded_description = FoldedField(of="description")
     price = models.DecimalField(
         max_digits=17,
         decimal_places=4,
@@ -97,7 +100,7 @@ class Product(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="products_by_age"),
             models.Index(fields=["price", "id"], name="products_by_price"),
-            models.Index(Lower("title"), "id", name="products_by_title"),
+            models.Index(fields=["folded_title", "id"], name="products_by_folded_title"),
         ]
         constraints = [
             models.CheckConstraint(
