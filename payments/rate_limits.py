@@ -5,6 +5,7 @@ by itself. With Redis away nobody is counted: a shop that sells too freely beats
 """
 
 import functools
+import hashlib
 import logging
 import math
 import time
@@ -81,7 +82,7 @@ def knock(name: str, request, recipient: str = "") -> int:
     """
     counted = {
         f"{name}-per-visitor": known_visitor(request),
-        f"{name}-per-recipient": recipient.lower(),
+        f"{name}-per-recipient": recipient and mark_of(recipient),
         name: proxies.network(request),
     }
     for kind, who in counted.items():
@@ -90,6 +91,12 @@ def knock(name: str, request, recipient: str = "") -> int:
                 until = limiter.get_window_stats(rate, kind, who).reset_time
                 return max(1, round(until - time.time()))
     return 0
+
+
+def mark_of(recipient: str) -> str:
+    """What stands for an address in a cache, whatever was typed for one."""
+    folded = recipient.strip().casefold().encode(errors="replace")
+    return hashlib.sha256(folded).hexdigest()
 
 
 def refused(name: str, request, recipient: str = ""):

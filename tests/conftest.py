@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 from datetime import timedelta
 from decimal import Decimal
 
@@ -143,7 +144,8 @@ def a_clean_cache():
 def caches_in_memory(settings):
     """Caches that can be looked into, whatever the shop's are."""
     backend = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    settings.CACHES = {name: {**backend, "LOCATION": f"test-{name}"} for name in settings.CACHES}
+    mark = secrets.token_hex(4)
+    settings.CACHES = {name: {**backend, "LOCATION": mark + name} for name in settings.CACHES}
     return lambda name: {key.split(":")[-1] for key in caches[name]._cache}
 
 

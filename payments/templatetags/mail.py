@@ -1,4 +1,5 @@
 import re
+import unicodedata
 
 from django import template
 from django.utils.html import conditional_escape, format_html_join
@@ -15,6 +16,13 @@ def paragraphs(words: SafeString) -> SafeString:
     parts = re.split(r"\n\s*\n", conditional_escape(words).strip())
     rows = [(SafeString(part.strip()),) for part in parts if part]
     return format_html_join("\n", PARAGRAPH, rows)
+
+
+@register.filter
+def isolated(words: str) -> str:
+    """{{ line.title|isolated }}: keeps to itself what runs from right to left, like <bdi>"""
+    runs_left = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in words)
+    return f"\u2068{words}\u2069" if runs_left else words
 
 
 @register.filter

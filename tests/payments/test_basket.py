@@ -37,7 +37,7 @@ class Shown:
     def __init__(self, page: str):
         self.page = page
         lines = re.findall(
-            r'<label [^>]*>How many of (.*?)</label>\s*<input [^>]*value="(.*?)"', page
+            r'<label [^>]*>How many of <bdi>(.*?)</bdi></label>\s*<input [^>]*value="(.*?)"', page
         )
         self.lines = {unescape(title): int(quantity) for title, quantity in lines}
         total = re.search(r'Total <span class="price large">(.*?)</span>', page)

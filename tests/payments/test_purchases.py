@@ -58,7 +58,7 @@ def test_an_order_is_told_by_code_goods_total_and_state(client, make_invoice, ca
 
     page = client.get("/purchases/").content.decode()
     assert f"Order {invoice.order}" in page
-    assert "Mountain × 2" in page and "20.00\u00a0USD" in page
+    assert "<bdi>Mountain</bdi> × 2" in page and "20.00\u00a0USD" in page
     assert f'datetime="{timezone.localtime(invoice.created_at):%Y-%m-%d}T' in page
     assert "Waiting for your payment" in page
 

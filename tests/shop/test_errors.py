@@ -265,7 +265,7 @@ def pages_of_errors(product):
 def test_an_error_looks_like_the_shop_and_shows_the_way_back(product, settings, status):
     response = pages_of_errors(product)[status]
 
-    brand = re.search(r'<a class="brand" href="/">(.*?)</a>', response.content.decode())
+    brand = re.search(r'<a class="brand" href="/"><bdi>(.*?)</bdi></a>', response.content.decode())
     assert response.status_code == status
     assert b'<a class="button" href="/">' in response.content
     assert unescape(brand[1]) == settings.SHOP_NAME
