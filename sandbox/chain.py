@@ -11,7 +11,8 @@ from django.db.models import Max
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from sandbox import callbacks, consumers, keys
+from sandbox import keys
+from sandbox.blockonomics import callbacks, websocket
 from sandbox.models import (
     CONFIRMED,
     FIRST_HEIGHT,
@@ -168,5 +169,5 @@ def reorg(blocks):
 def announce(payment, status):
     callbacks.schedule(payment, status)
     for address in payment.addresses:
-        message = consumers.message_about(payment, address, status)
-        on_commit(lambda address=address, message=message: consumers.send(address, message))
+        message = websocket.message_about(payment, address, status)
+        on_commit(lambda address=address, message=message: websocket.send(address, message))

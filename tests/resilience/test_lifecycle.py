@@ -38,8 +38,9 @@ from payments import checkout, ingestion, providers, views
 from payments.models import Callback, Invoice, Line, Product, Transaction
 from payments.presentation import depth
 from payments.reconciliation import Reconciliation
-from sandbox import callbacks, chain
+from sandbox import chain, conf
 from sandbox import models as network
+from sandbox.blockonomics import callbacks
 from tests.conftest import SERVICE
 from tests.resilience import soak
 
@@ -426,9 +427,7 @@ def live(lives, steps, settings, caplog):
     settings.BLOCKONOMICS_SEARCH_SECONDS = 0
     provider = providers.get("blockonomics")
     account = network.Account.objects.create(api_key="demo-api-key")
-    wallet = network.Wallet.objects.create(
-        account=account, address=network.conf.xpub(), gap_limit=10_000
-    )
+    wallet = network.Wallet.objects.create(account=account, address=conf.xpub(), gap_limit=10_000)
     network.Store.objects.create(
         account=account, wallet=wallet, http_callback=provider.callback_url()
     )

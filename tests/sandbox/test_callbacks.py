@@ -9,7 +9,8 @@ import requests
 import responses
 from django.utils import timezone
 
-from sandbox import callbacks, chain
+from sandbox import chain
+from sandbox.blockonomics import callbacks
 from sandbox.models import Attempt, Delivery, Store
 from tests.sandbox.conftest import CALLBACK
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from sandbox import price
+from sandbox.blockonomics import price
 from sandbox.models import Settings
 
 pytestmark = pytest.mark.django_db

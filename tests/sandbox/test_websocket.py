@@ -5,7 +5,8 @@ from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 
-from sandbox import chain, conf, consumers, keys
+from sandbox import chain, conf, keys
+from sandbox.blockonomics import websocket
 from sandbox.models import Settings
 from sandbox.routing import websocket_urlpatterns
 
@@ -162,7 +163,7 @@ async def test_connections_can_be_refused():
 
 def test_names_of_groups_fit_every_layer():
     for address in (ADDRESS, "ä !", "x" * 500):
-        name = consumers.group_of(address)
+        name = websocket.group_of(address)
         assert len(name) < 100
         assert name.replace(".", "").isalnum()
         assert name.isascii()
@@ -172,7 +173,7 @@ def test_a_layer_that_fails_costs_no_payment(monkeypatch, caplog):
     def broken():
         raise ConnectionError("no layer")
 
-    monkeypatch.setattr("sandbox.consumers.get_channel_layer", broken)
+    monkeypatch.setattr("sandbox.blockonomics.websocket.get_channel_layer", broken)
 
     chain.pay([(ADDRESS, 1)])
 
