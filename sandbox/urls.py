@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from sandbox import control
-from sandbox.blockonomics import lookup, receiving, stores
+from sandbox.blockonomics import endpoint, lookup, receiving, stores
 from sandbox.console import actions, explorer, settings, wallet
 
 app_name = "sandbox"
@@ -14,6 +14,7 @@ api_urlpatterns = [
     re_path(r"^api/searchhistory/?$", lookup.searchhistory, name="searchhistory"),
     re_path(r"^api/balance/?$", lookup.balance, name="balance"),
     re_path(r"^api/tx_detail/?$", lookup.tx_detail, name="tx_detail"),
+    re_path(r"^api/tx/?$", lookup.tx, name="tx"),
     re_path(r"^api/v2/stores/?$", stores.stores, name="stores"),
     re_path(r"^api/v2/stores/(?P<store_id>[0-9]{1,18})/?$", stores.store, name="store"),
     re_path(
@@ -28,6 +29,7 @@ api_urlpatterns = [
     ),
     re_path(r"^api/v2/wallets/?$", stores.wallets, name="wallets"),
     re_path(r"^api/v2/wallets/(?P<wallet_id>[0-9]{1,18})/?$", stores.wallet, name="wallet_detail"),
+    re_path(r"^api(?:/.*)?$", endpoint.unknown),
 ]
 
 console_urlpatterns = [

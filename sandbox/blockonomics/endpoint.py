@@ -5,28 +5,34 @@ import json
 from functools import wraps
 
 from asgiref.sync import sync_to_async
-from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from sandbox import conf
-from sandbox.blockonomics.errors import Refused, invalid_parameter, login_required, not_found
+from sandbox.blockonomics.errors import (
+    Refused,
+    invalid_parameter,
+    login_required,
+    method_not_allowed,
+    not_found,
+)
 from sandbox.models import Account, Settings
 
 
 def endpoint(*methods, fault=None, key=True):
     """A view from answer(request, account, settings, **captured).
 
-    It lets in the methods, acts out the fault of the settings, and asks for the API key. `fault`
-    names the call in the settings; `key` False means public (account is None), and the name of a
-    setting means that the setting decides.
+    It lets in the methods (any, if none is named), acts out the fault of the settings, and asks
+    for the API key. `fault` names the call in the settings; `key` False means public (account is
+    None), and the name of a setting means that the setting decides.
     """
 
     def decorate(answer):
         def respond(request, **captured):
             settings = Settings.objects.current()
             try:
-                if request.method not in methods:
-                    return HttpResponseNotAllowed(methods)
+                if methods and request.method not in methods:
+                    raise method_not_allowed(methods)
                 if fault and (faulty := act_out(settings.fault_of(fault), settings)):
                     return faulty
                 needs_key = getattr(settings, key) if isinstance(key, str) else key
@@ -92,3 +98,8 @@ def find(queryset, pk, what):
     if found is None:
         raise not_found(what)
     return found
+
+
+@endpoint(key=False)
+def unknown(request, account, settings):
+    raise not_found("Call")

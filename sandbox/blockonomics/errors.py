@@ -13,10 +13,11 @@ class Refused(Exception):
     message: str
     code: int | None = None
     shape: str = "message"
+    headers: dict[str, str] | None = None
 
     def response(self, error_shape):
         shape = self.shape if error_shape == "documented" else error_shape
-        return JsonResponse(self.body(shape), status=self.status)
+        return JsonResponse(self.body(shape), status=self.status, headers=self.headers)
 
     def body(self, shape):
         nested = {"message": self.message}
@@ -34,6 +35,10 @@ def login_required():
     return Refused(401, "This function requires you to login")
 
 
+def method_not_allowed(methods):
+    return Refused(405, "Method not allowed", headers={"Allow": ", ".join(methods)})
+
+
 def invalid_parameter(detail=""):
     message = f"Invalid API parameter: {detail}" if detail else "Invalid API parameter"
     return Refused(400, message, 1010, "nested")
@@ -41,6 +46,10 @@ def invalid_parameter(detail=""):
 
 def not_found(what):
     return Refused(404, f"{what} not found")
+
+
+def unsupported_crypto():
+    return Refused(422, "Unsupported crypto")
 
 
 def no_matching_wallet():

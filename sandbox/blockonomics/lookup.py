@@ -1,7 +1,10 @@
-"""searchhistory, balance and tx_detail: what was paid, asked for afterwards."""
+"""searchhistory, balance, tx_detail and tx: what was paid, asked for afterwards."""
+
+import re
 
 from django.core.cache import cache
 from django.http import JsonResponse
+from django.shortcuts import redirect
 
 from sandbox import keys
 from sandbox.blockonomics.endpoint import endpoint, read_json
@@ -10,6 +13,7 @@ from sandbox.models import CONFIRMED, Address, Transaction, received
 
 MAX_ADDRESSES = 100
 MAX_TRANSACTIONS = 200
+SEPARATORS = re.compile(r"[\s,]+")
 STATUS_NAMES = ["Unconfirmed", "Partially Confirmed", "Confirmed"]
 
 
@@ -75,6 +79,15 @@ def tx_detail(request, account, settings):
     return JsonResponse(detail)
 
 
+@endpoint("GET", key=False)
+def tx(request, account, settings):
+    """The link of a receipt, for people: it leads to the explorer, gone transactions included."""
+    payment = Transaction.objects.with_txid(request.GET.get("txid", "")).first()
+    if payment is None:
+        raise not_found("Transaction")
+    return redirect("sandbox:transaction", payment.txid)
+
+
 def limit_rate(account, settings):
     """Refused with 429 after so many calls in one minute. The status is a guess."""
     allowed = settings.search_calls_per_minute
@@ -89,8 +102,8 @@ def limit_rate(account, settings):
 def read_addresses(request):
     """The addresses and extended public keys asked for. Refused if one of them is neither."""
     given = request.GET.get("addr") if request.method == "GET" else read_json(request).get("addr")
-    asked = given.split() if isinstance(given, str) else []
-    asked = list(dict.fromkeys(keys.tidy_address(text) for text in asked))
+    asked = SEPARATORS.split(given) if isinstance(given, str) else []
+    asked = list(dict.fromkeys(keys.tidy_address(text) for text in asked if text))
     if not asked or not all(keys.is_address(text) or keys.is_key(text) for text in asked):
         raise Refused(400, "invalid_input")
     if len(asked) > MAX_ADDRESSES:

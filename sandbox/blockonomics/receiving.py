@@ -3,9 +3,17 @@
 from django.http import HttpResponse, JsonResponse
 
 from sandbox.blockonomics.endpoint import endpoint
-from sandbox.blockonomics.errors import Refused, gap_limit_reached, no_matching_wallet
+from sandbox.blockonomics.errors import (
+    Refused,
+    gap_limit_reached,
+    no_matching_wallet,
+    unsupported_crypto,
+)
 from sandbox.blockonomics.price import CURRENCIES, price_of
 from sandbox.models import Address, Settings
+
+# Coins that the API knows. Every wallet here holds the first.
+COINS = ("BTC", "USDT")
 
 
 @endpoint("POST", fault="new_address")
@@ -13,11 +21,14 @@ def new_address(request, account, settings):
     """Parameters are read from the query only, as at Blockonomics; the body is ignored."""
     query, fault = request.GET, settings.fault_of("new_address")
     refuse_fault(fault, settings)
-    if query.get("crypto", "BTC") != "BTC":
-        raise Refused(422, "Unsupported crypto")
+    crypto = query.get("crypto", "BTC")
+    if crypto not in COINS:
+        raise unsupported_crypto()
     store, wallet, matched = choose_wallet(
         account, query.get("match_callback", ""), query.get("match_account", "")
     )
+    if crypto != "BTC":
+        raise no_matching_wallet()
     reset = query.get("reset") == "1"
     address = last_or_new(wallet, store, settings, last=reset or fault == "duplicate_address")
     answer = {"address": address.address}
@@ -48,7 +59,7 @@ def choose_wallet(account, match_callback, match_account):
     if match_callback:
         return first_with_wallet(s for s in stores if match_callback in s.http_callback)
     if match_account:
-        wallet = next((w for w in wallets if w.address.startswith(match_account)), None)
+        wallet = next((w for w in wallets if match_account in w.address), None)
         return wallet_match(wallet, stores)
     if len(stores) > 1:
         raise Refused(400, "Specify store using match_callback parameter", 1032, "nested")

@@ -6,8 +6,9 @@ from django.db.transaction import atomic
 from django.http import JsonResponse
 
 from sandbox.blockonomics.endpoint import endpoint, find, read_json
-from sandbox.blockonomics.errors import Refused, invalid_parameter, not_found
+from sandbox.blockonomics.errors import invalid_parameter, not_found, unsupported_crypto
 from sandbox.blockonomics.lookup import balance_of
+from sandbox.blockonomics.receiving import COINS
 from sandbox.models import Store, Wallet
 
 
@@ -111,8 +112,11 @@ def wallets(request, account, settings):
     if request.method == "GET":
         return data([wallet_json(wallet) for wallet in account.wallets.select_related("account")])
     body = read_json(request)
-    if body.get("crypto", "BTC") != "BTC":
-        raise Refused(422, "Unsupported crypto")
+    crypto = body.get("crypto", "BTC")
+    if crypto not in COINS:
+        raise unsupported_crypto()
+    if crypto != "BTC":
+        raise invalid_parameter("only BTC wallets can be added")
     wallet = Wallet(account=account)
     return data(wallet_json(save(wallet, body, name=str, address=str, gap_limit=int)))
 

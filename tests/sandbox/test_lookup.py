@@ -1,6 +1,8 @@
-"""searchhistory, balance and tx_detail: what was paid, asked for afterwards."""
+"""searchhistory, balance, tx_detail and tx: what was paid, asked for afterwards."""
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from sandbox import chain, conf, keys
 
@@ -66,6 +68,18 @@ def test_several_addresses_are_taken_for_one_wallet(look, new_address):
     assert (entry["value"], entry["addr"]) == (6, [first, second])
 
 
+@pytest.mark.parametrize("separator", [" ", ",", ", ", " ,\n", "  "])
+def test_addresses_are_split_by_commas_spaces_or_both(look, new_address, separator):
+    first, second = new_address(), new_address()
+    chain.pay([(first, 1), (second, 5)])
+    asked = separator.join([first, second])
+
+    [entry] = look("searchhistory", asked).json()["pending"]
+
+    assert entry["addr"] == [first, second]
+    assert [row["addr"] for row in look("balance", asked).json()["response"]] == [first, second]
+
+
 def test_who_pays_sees_a_negative_value(look, new_address):
     payment = chain.pay([(new_address(), 1000)])
 
@@ -118,7 +132,9 @@ def test_a_balance_waits_for_two_confirmations(look, new_address):
 
 
 @pytest.mark.parametrize("name", ["searchhistory", "balance"])
-@pytest.mark.parametrize("addr", ["", "nonsense", "1TestBTCAddressAbc", f"{chain.CUSTOMER} x"])
+@pytest.mark.parametrize(
+    "addr", ["", " , ", "nonsense", "1TestBTCAddressAbc", f"{chain.CUSTOMER} x"]
+)
 def test_what_is_no_address_is_refused(look, account, name, addr):
     response = look(name, addr)
 
@@ -187,3 +203,41 @@ def test_tx_detail_can_ask_for_the_key(api, change):
 
     assert api("GET", "tx_detail", key=None, txid="0" * 64).status_code == 401
     assert api("GET", "tx_detail", txid="0" * 64).status_code == 404
+
+
+# What else there is below /api/
+
+
+def test_the_link_of_a_receipt_leads_to_the_explorer(api, client, new_address):
+    address = new_address()
+    payment = chain.pay([(address, 5)])
+
+    response = api("GET", "tx", key=None, txid=payment.txid, addr=address)
+
+    assert response.status_code == 302
+    assert response.url == reverse("sandbox:transaction", args=[payment.txid])
+    assert payment.txid in client.get(response.url).content.decode()
+
+
+@pytest.mark.parametrize("txid", ["", "0" * 64, "\0", "../settings"])
+def test_a_receipt_of_nothing_leads_nowhere(api, db, txid):
+    response = api("GET", "tx", txid=txid)
+
+    assert (response.status_code, response.json()) == (404, {"message": "Transaction not found"})
+
+
+@pytest.mark.parametrize("path", ["api/", "api/nonsense", "api/v2/payments", "api/v2/stores/x/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_unknown_path_answers_json(db, path, method):
+    strict = Client(enforce_csrf_checks=True)
+
+    response = strict.generic(method, reverse("sandbox:wallet") + path)
+
+    assert (response.status_code, response.json()) == (404, {"message": "Call not found"})
+
+
+def test_a_wrong_method_answers_json(api, account):
+    response = api("DELETE", "balance")
+
+    assert (response.status_code, response["Allow"]) == (405, "GET, POST")
+    assert response.json() == {"message": "Method not allowed"}
