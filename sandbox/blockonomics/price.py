@@ -1,56 +1,35 @@
 """What one coin costs: the dollar price of the settings times fixed rates."""
 
+import csv
 import random
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 
 from sandbox.models import Settings
 
 CENT = Decimal("0.01")
 
-# Units of each currency for one US dollar. They never change: a demo needs round figures, not news.
-CURRENCIES = {
-    "USD": ("US Dollar", Decimal(1)),
-    "EUR": ("Euro", Decimal("0.92")),
-    "GBP": ("Pound Sterling", Decimal("0.79")),
-    "JPY": ("Japanese Yen", Decimal("151.20")),
-    "CHF": ("Swiss Franc", Decimal("0.89")),
-    "CAD": ("Canadian Dollar", Decimal("1.37")),
-    "AUD": ("Australian Dollar", Decimal("1.52")),
-    "NZD": ("New Zealand Dollar", Decimal("1.65")),
-    "CNY": ("Chinese Yuan", Decimal("7.24")),
-    "HKD": ("Hong Kong Dollar", Decimal("7.81")),
-    "SGD": ("Singapore Dollar", Decimal("1.35")),
-    "INR": ("Indian Rupee", Decimal("83.50")),
-    "KRW": ("South Korean Won", Decimal("1370")),
-    "THB": ("Thai Baht", Decimal("36.40")),
-    "IDR": ("Indonesian Rupiah", Decimal("16050")),
-    "MYR": ("Malaysian Ringgit", Decimal("4.72")),
-    "PHP": ("Philippine Peso", Decimal("57.30")),
-    "VND": ("Vietnamese Dong", Decimal("25400")),
-    "BRL": ("Brazilian Real", Decimal("5.15")),
-    "MXN": ("Mexican Peso", Decimal("17.10")),
-    "ARS": ("Argentine Peso", Decimal("880")),
-    "SEK": ("Swedish Krona", Decimal("10.65")),
-    "NOK": ("Norwegian Krone", Decimal("10.80")),
-    "DKK": ("Danish Krone", Decimal("6.87")),
-    "PLN": ("Polish Zloty", Decimal("3.98")),
-    "CZK": ("Czech Koruna", Decimal("23.20")),
-    "HUF": ("Hungarian Forint", Decimal("362")),
-    "TRY": ("Turkish Lira", Decimal("32.20")),
-    "ZAR": ("South African Rand", Decimal("18.60")),
-    "ILS": ("Israeli Shekel", Decimal("3.70")),
-    "AED": ("UAE Dirham", Decimal("3.67")),
-    "NGN": ("Nigerian Naira", Decimal("1480")),
-}
+
+def read_rates():
+    """{code: units for one US dollar}, for every currency of ISO 4217 that is money."""
+    with Path(__file__).with_name("rates.csv").open(newline="") as file:
+        return {row["code"]: Decimal(row["per_dollar"]) for row in csv.DictReader(file)}
+
+
+# They never change: a demo needs round figures, not news.
+RATES = read_rates()
 
 
 def price_of(crypto, currency, dollars_per_bitcoin):
-    """Units of the currency for one whole coin, to the cent; None for an unknown pair."""
+    """Units of the currency for one whole coin; None for an unknown pair.
+
+    They are whole hundredths, unless the coin is worth less than one of them.
+    """
     dollars = {"BTC": dollars_per_bitcoin, "USDT": Decimal(1)}.get(crypto)
-    if dollars is None or currency not in CURRENCIES:
+    if dollars is None or currency not in RATES:
         return None
-    _, rate = CURRENCIES[currency]
-    return (dollars * rate).quantize(CENT, ROUND_HALF_UP)
+    exact = dollars * RATES[currency]
+    return exact if exact < CENT else exact.quantize(CENT, ROUND_HALF_UP)
 
 
 def move():

@@ -1,6 +1,7 @@
 """new_address, price and currencies: what a shop asks before it is paid."""
 
 from django.http import HttpResponse, JsonResponse
+from iso4217 import Currency
 
 from sandbox.blockonomics.endpoint import endpoint
 from sandbox.blockonomics.errors import (
@@ -9,7 +10,7 @@ from sandbox.blockonomics.errors import (
     no_matching_wallet,
     unsupported_crypto,
 )
-from sandbox.blockonomics.price import CURRENCIES, price_of
+from sandbox.blockonomics.price import RATES, price_of
 from sandbox.models import Address, Settings
 
 # Coins that the API knows. Every wallet here holds the first.
@@ -105,14 +106,14 @@ def last_or_new(wallet, store, settings, last):
 def price(request, account, settings):
     crypto = request.GET.get("crypto", "BTC")
     found = price_of(crypto, request.GET.get("currency", "USD").upper(), settings.price)
-    # Written by hand: a JSON number with two decimals, without a detour through float.
-    body = '{"price": null}' if found is None else f'{{"price": {found:.2f}}}'
+    # Written by hand: a JSON number with all its decimals, without a detour through float.
+    body = '{"price": null}' if found is None else f'{{"price": {found:f}}}'
     return HttpResponse(body, content_type="application/json")
 
 
 @endpoint("GET", key=False)
 def currencies(request, account, settings):
     if settings.currencies_shape == Settings.CurrenciesShape.CODES:
-        return JsonResponse(list(CURRENCIES), safe=False)
-    named = [{"code": code, "name": name} for code, (name, _) in CURRENCIES.items()]
+        return JsonResponse(list(RATES), safe=False)
+    named = [{"code": code, "name": Currency(code).currency_name} for code in RATES]
     return JsonResponse(named, safe=False)
