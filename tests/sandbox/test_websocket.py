@@ -1,5 +1,7 @@
 """The payment WebSocket: who listens to an address hears of its newest transaction."""
 
+from urllib.parse import quote
+
 import pytest
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
@@ -18,11 +20,13 @@ ADDRESS = keys.address_at(conf.TEST_KEY, 0)
 class Listener:
     """A socket at /payment/<addr>."""
 
-    def __init__(self, path):
-        self.socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
+    def __init__(self, path, subprotocols):
+        self.socket = WebsocketCommunicator(
+            URLRouter(websocket_urlpatterns), path, subprotocols=subprotocols
+        )
 
     async def __aenter__(self):
-        self.connected, _ = await self.socket.connect()
+        self.connected, self.subprotocol = await self.socket.connect()
         return self
 
     async def __aexit__(self, *error):
@@ -35,8 +39,8 @@ class Listener:
         return await self.socket.receive_nothing(timeout=0.05)
 
 
-def listen(path=f"/payment/{ADDRESS}"):
-    return Listener(path)
+def listen(path=f"/payment/{ADDRESS}", subprotocols=None):
+    return Listener(path, subprotocols)
 
 
 pay, mine, replace, drop = (
@@ -136,6 +140,49 @@ async def test_capitals_listen_to_the_same_address():
     await pay([(ADDRESS, 1)])
 
     async with listen(f"/payment/{ADDRESS.upper()}") as socket:
+        assert (await socket.hear())["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [(None, None), (["json"], "json"), (["json", "text"], "json")]
+)
+async def test_an_offered_subprotocol_is_chosen(offered, chosen):
+    async with listen(subprotocols=offered) as socket:
+        assert (socket.connected, socket.subprotocol) == (True, chosen)
+
+
+async def test_with_a_timestamp_nothing_older_is_told():
+    payment = await pay([(ADDRESS, 1)])
+    seen_at = int(payment.seen_at.timestamp())
+
+    async with (
+        listen(f"/payment/{ADDRESS}?timestamp={seen_at}") as at_that_moment,
+        listen(f"/payment/{ADDRESS}?timestamp={seen_at + 1}") as later,
+    ):
+        assert (await at_that_moment.hear())["txid"] == payment.txid
+        await mine(1)
+
+        assert (await at_that_moment.hear())["status"] == 1
+        assert await later.silence()
+
+
+async def test_what_comes_after_the_timestamp_is_told(time_machine):
+    time_machine.move_to("2026-01-01T12:00Z")
+    old = await pay([(ADDRESS, 1)])
+    since = int(old.seen_at.timestamp()) + 60
+
+    async with listen(f"/payment/{ADDRESS}?timestamp={since}") as socket:
+        time_machine.shift(61)
+        new = await pay([(ADDRESS, 2)])
+
+        assert (await socket.hear())["txid"] == new.txid
+
+
+@pytest.mark.parametrize("timestamp", ["", "soon", "-1", "1.5", "²", "9" * 5000])
+async def test_a_timestamp_that_is_none_is_ignored(timestamp):
+    await pay([(ADDRESS, 1)])
+
+    async with listen(f"/payment/{ADDRESS}?timestamp={quote(timestamp)}") as socket:
         assert (await socket.hear())["value"] == 1
 
 
