@@ -22,7 +22,9 @@ def searchhistory(request, account, settings):
     """The newest 200 transactions of the addresses, taken together as one wallet."""
     limit_rate(account, settings)
     addresses = [a for asked in read_addresses(request) for a in expand(account, asked)]
-    touching = Transaction.objects.alive().touching(*addresses).prefetch_related("outputs")
+    touching = (
+        Transaction.objects.alive().touching(*addresses).prefetch_related("inputs", "outputs")
+    )
     entries = {"pending": [], "history": []}
     for payment in touching[:MAX_TRANSACTIONS]:
         final = payment.status == CONFIRMED
@@ -31,12 +33,11 @@ def searchhistory(request, account, settings):
 
 
 def entry_of(payment, addresses):
-    spent = payment.total + payment.fee if payment.payer in addresses else 0
-    involved = [a for a in [payment.payer, *payment.addresses] if a in addresses]
+    involved = [a for a in [*payment.payers, *payment.addresses] if a in addresses]
     entry = {
         "time": int(payment.seen_at.timestamp()),
         "addr": list(dict.fromkeys(involved)),
-        "value": payment.value_to(*addresses) - spent,
+        "value": payment.value_to(*addresses) - payment.value_from(*addresses),
         "txid": payment.txid,
     }
     if payment.status < CONFIRMED:
@@ -70,7 +71,7 @@ def tx_detail(request, account, settings):
         "status": STATUS_NAMES[payment.status],
         "fee": payment.fee,
         "vout": [{"value": o.value, "address": o.address} for o in payment.outputs.all()],
-        "vin": [{"value": payment.total + payment.fee, "address": payment.payer}],
+        "vin": [{"value": i.value, "address": i.address} for i in payment.inputs.all()],
         "time": int(payment.seen_at.timestamp()),
         "size": payment.size,
     }

@@ -39,7 +39,7 @@ def replace_same(txid):
 
 
 def take_back(txid):
-    return "taken_back", chain.replace(txid, address=chain.CUSTOMER).txid
+    return "taken_back", chain.take_back(txid).txid
 
 
 def drop(txid):

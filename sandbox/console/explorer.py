@@ -48,7 +48,9 @@ def address(request, address):
 @never_cache
 @require_safe
 def transaction(request, txid):
-    payment = get_object_or_404(Transaction.objects.prefetch_related("outputs"), txid=txid)
+    payment = get_object_or_404(
+        Transaction.objects.prefetch_related("inputs", "outputs"), txid=txid
+    )
     context = {
         "here": "explorer",
         "payment": payment,

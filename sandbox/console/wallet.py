@@ -119,5 +119,9 @@ def pay(request):
     form = PayForm(request.POST)
     if not form.is_valid():
         return wallet_page(request, read_link(request.POST.get("uri", "")), form, status=400)
-    payment = chain.pay([(form.link.address, form.value)], rbf=int(form.cleaned_data["rbf"]))
+    try:
+        payment = chain.pay([(form.link.address, form.value)], rbf=int(form.cleaned_data["rbf"]))
+    except chain.ChainError as error:
+        form.add_error("amount", str(error))
+        return wallet_page(request, form.link, form, status=400)
     return back_to_wallet(request, "paid", payment.txid)

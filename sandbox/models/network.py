@@ -43,7 +43,8 @@ class TransactionQuerySet(models.QuerySet):
     def touching(self, *addresses):
         """Those that pay one of the addresses, or spend from one."""
         paid = Output.objects.filter(transaction=OuterRef("pk"), address__in=addresses)
-        return self.filter(Exists(paid) | Q(payer__in=addresses))
+        spent = Input.objects.filter(transaction=OuterRef("pk"), address__in=addresses)
+        return self.filter(Exists(paid) | Exists(spent))
 
 
 class TransactionManager(models.Manager.from_queryset(TransactionQuerySet)):
@@ -69,7 +70,6 @@ class Transaction(models.Model):
     block = models.ForeignKey(
         Block, models.SET_NULL, null=True, blank=True, related_name="transactions"
     )
-    payer = models.CharField(max_length=100)
     fee = models.BigIntegerField()
     size = models.PositiveIntegerField("size in bytes")
     rbf = models.PositiveSmallIntegerField(choices=Replaceable, default=Replaceable.NOT_MARKED)
@@ -109,17 +109,53 @@ class Transaction(models.Model):
         return self.is_alive and self.block is None
 
     @property
+    def payments(self):
+        """The outputs without the change."""
+        return [output for output in self.outputs.all() if not output.is_change]
+
+    @property
     def total(self):
-        return sum(output.value for output in self.outputs.all())
+        """Satoshis that it pays, without the change."""
+        return sum(output.value for output in self.payments)
 
     @property
     def addresses(self):
-        """Each address it pays, once, in the order of the outputs."""
+        """Each address that an output goes to, once, in the order of the outputs."""
         return list(dict.fromkeys(output.address for output in self.outputs.all()))
+
+    @property
+    def payers(self):
+        """Each address that it spends from, once, in the order of the inputs."""
+        return list(dict.fromkeys(spent.address for spent in self.inputs.all()))
+
+    def value_from(self, *addresses):
+        """Satoshis that it spends from these addresses."""
+        return sum(spent.value for spent in self.inputs.all() if spent.address in addresses)
 
     def value_to(self, *addresses):
         """Satoshis that reach these addresses, two outputs to one of them added up."""
         return sum(output.value for output in self.outputs.all() if output.address in addresses)
+
+
+class Input(models.Model):
+    """A coin that a transaction spends."""
+
+    transaction = models.ForeignKey(Transaction, models.CASCADE, related_name="inputs")
+    position = models.PositiveSmallIntegerField()
+    address = models.CharField(max_length=100, db_index=True)
+    value = models.BigIntegerField("value in satoshis")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["transaction", "position"], name="one_input_per_position"
+            ),
+            models.CheckConstraint(condition=Q(value__gt=0), name="input_of_some_value"),
+        ]
+
+    def __str__(self):
+        return f"{self.value} from {self.address}"
 
 
 class Output(models.Model):
@@ -127,6 +163,7 @@ class Output(models.Model):
     position = models.PositiveSmallIntegerField()
     address = models.CharField(max_length=100, db_index=True)
     value = models.BigIntegerField("value in satoshis")
+    is_change = models.BooleanField("goes back to who pays", default=False)
 
     class Meta:
         ordering = ["position"]

@@ -198,6 +198,10 @@ class Settings(models.Model):
         default=CurrenciesShape.OBJECTS,
     )
 
+    dust_relay_fee = models.PositiveIntegerField(
+        "satoshis per byte below which an output is dust (0: nothing is)", default=3
+    )
+
     objects = SettingsQuerySet.as_manager()
 
     class Meta:

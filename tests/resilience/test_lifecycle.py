@@ -52,6 +52,7 @@ LIVES, STEPS = 60 if os.environ.get("DATABASE_URL") else 200, 15
 if soak.ASKED:
     LIVES, STEPS = 2_000, 40
 INVOICES = 2
+NO_DUST = 294  # satoshis: the least that nodes pass on to the addresses here
 BEGINNING = Decimal(100_000)
 GRACE = timedelta(seconds=60)
 
@@ -133,12 +134,15 @@ class Lives(RuleBasedStateMachine):
     )
     def pay(self, which, share, extra, rbf):
         invoice = self.fresh(which)
-        outputs = [(invoice.attempt.reference, max(1, invoice.attempt.due // share + extra))]
+        outputs = [(invoice.attempt.reference, max(NO_DUST, invoice.attempt.due // share + extra))]
         return chain.pay(outputs, rbf=rbf).txid
 
     @rule(target=payments, rbf=st.integers(0, 2))
     def pay_both_with_one_transaction(self, rbf):
-        outputs = [(invoice.attempt.reference, invoice.attempt.due) for invoice in self.invoices]
+        outputs = [
+            (invoice.attempt.reference, max(NO_DUST, invoice.attempt.due))
+            for invoice in self.invoices
+        ]
         return chain.pay(outputs, rbf=rbf).txid
 
     @rule(target=payments, old=payments, value=st.none() | st.integers(1, 20_000))

@@ -146,6 +146,13 @@ def test_an_amount_that_is_none_is_refused(send, link, amount):
     assert not Transaction.objects.exists()
 
 
+def test_dust_is_refused_beside_the_amount(send, link):
+    html = send("pay", status=400, uri=link, choice="own", amount="0.00000293")
+
+    assert "293 satoshis are dust" in html
+    assert not Transaction.objects.exists()
+
+
 @pytest.mark.parametrize("fields", [{}, {"uri": "nonsense"}, {"choice": "all"}])
 def test_a_form_that_is_not_ours_pays_nothing(send, link, fields):
     send("pay", status=400, **{"uri": link, **fields} if "choice" in fields else fields)
@@ -181,11 +188,12 @@ def test_taking_back_pays_the_customer(send, link):
     send("pay", uri=link, choice="exact")
     send("change_chain", "take-back", txid=Transaction.objects.get().txid)
 
-    assert Transaction.objects.alive().get().addresses == [chain.CUSTOMER]
+    [output] = Transaction.objects.alive().get().payments
+    assert (output.address, output.value) == (chain.CUSTOMER, 12345)
 
 
 def test_a_button_that_comes_too_late_says_so(send, link):
-    payment = chain.pay([(links.read_link(link).address, 5)])
+    payment = chain.pay([(links.read_link(link).address, 5_000)])
     chain.mine()
 
     assert "is in a block" in send("change_chain", "drop", status=409, txid=payment.txid)
@@ -202,7 +210,7 @@ def test_a_block_can_be_mined_from_other_pages(client, place):
 
 
 def test_from_a_transaction_the_way_leads_back_to_it(client, link):
-    payment = chain.pay([(links.read_link(link).address, 5)])
+    payment = chain.pay([(links.read_link(link).address, 5_000)])
     url = reverse("sandbox:change_chain", args=["mine"])
 
     response = client.post(url, {"from": "transaction", "txid": payment.txid})
@@ -250,7 +258,7 @@ def test_the_explorer_shows_blocks_and_transactions(page, link):
 def test_an_address_has_a_page(page, link):
     address = links.read_link(link).address
     chain.pay([(address, 12345)])
-    dropped = chain.pay([(address, 1)])
+    dropped = chain.pay([(address, 1_000)])
     chain.drop(dropped.txid)
 
     html = page("address", address)
@@ -268,6 +276,8 @@ def test_a_transaction_has_a_page(page, link):
     html = page("transaction", old.txid)
 
     assert "replaced" in html
+    assert ">change<" in html
+    assert chain.CUSTOMER[:10] in html
     assert new.txid[:10] in html
 
 

@@ -179,7 +179,7 @@ def test_too_many_unused_addresses_reach_the_gap_limit(api, store, change):
 
     assert response.status_code == 500
     assert response.json() == {"status": 500, "message": "Gap limit exceeded"}
-    chain.pay([(first, 1)])
+    chain.pay([(first, 1_000)])
     assert api("POST", "new_address").status_code == 200
     assert api("POST", "new_address").status_code == 500
 
