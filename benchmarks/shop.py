@@ -28,9 +28,12 @@ def environment(data_dir: Path, **more) -> dict[str, str]:
         "REDIS_URL": "",
         "SITE_URL": "http://127.0.0.1",
         "DEBUG": "false",
+        "STAGING": "true",  # test coins will do
         "SANDBOX": "false",
         "BLOCKONOMICS_URL": "http://127.0.0.1:9",
         "BLOCKONOMICS_CALLBACK_SECRET": SECRET,
+        "BLOCKONOMICS_API_KEY": "for-benchmarks-only",
+        "SECRET_KEY": "for-benchmarks-only-0123456789-abcdefghijklmnopqrstuvwxyz",
         "EMAIL_URL": "dummymail://",
         "LOG_LEVEL": "WARNING",
         **more,

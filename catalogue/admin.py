@@ -1,4 +1,7 @@
+from decimal import Decimal
+
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -9,10 +12,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.html import format_html
 
-from payments import stock
+from payments import providers, stock
+from payments.money import Asset, rounded
+from payments.templatetags.money import fiat
 
 from . import pictures
 from .downloads import GoodsResponse
+from .folding import fold
 from .models import Category, Picture, Product
 
 
@@ -55,13 +61,42 @@ def thumbnail(picture: Picture | None):
     )
 
 
+class ProductForm(forms.ModelForm):
+    smallest_price = Decimal(0)
+
+    def __init__(self, *args, **kwargs):
+        """Prices have the decimals of the shop's currency, no matter how many the column has."""
+        super().__init__(*args, **kwargs)
+        if price := self.fields.get("price"):
+            currency = Asset.fiat(settings.SHOP_CURRENCY)
+            self.fields["price"] = forms.DecimalField(
+                help_text=price.help_text,
+                min_value=currency.smallest,
+                max_digits=price.max_digits,
+                decimal_places=currency.decimals,
+            )
+            if before := self.initial.get("price"):
+                self.initial["price"] = rounded(before, currency.code)
+
+    def clean_price(self):
+        """What costs less than can be sent would be overcharged."""
+        price = self.cleaned_data["price"]
+        if price < self.smallest_price:
+            least = fiat(self.smallest_price)
+            raise forms.ValidationError(
+                f"No wallet sends so little: the smallest payment is worth {least} just now."
+            )
+        return price
+
+
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
+    form = ProductForm
     list_display = [
         "preview",
         "title",
         "category",
-        "price",
+        "cost",
         "stock",
         "active",
         "has_file",
@@ -71,7 +106,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_filter = ["active", "category"]
     list_editable = ["active"]
     list_select_related = ["category"]
-    search_fields = ["title", "description"]
+    search_fields = ["folded_title", "folded_description"]
     prepopulated_fields = {"slug": ["title"]}
     readonly_fields = ["created_at", "updated_at"]
     inlines = [PictureInline]
@@ -79,6 +114,9 @@ class ProductAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request):
         return super().get_queryset(request).with_pictures()
+
+    def get_search_results(self, request, queryset, search_term):
+        return super().get_search_results(request, queryset, fold(search_term))
 
     def get_urls(self):
         goods = self.admin_site.admin_view(self.goods)
@@ -95,6 +133,17 @@ class ProductAdmin(admin.ModelAdmin):
             return GoodsResponse(get_object_or_404(Product, file=name).file)
         except FileNotFoundError as error:
             raise Http404 from error
+
+    def changeform_view(self, request, *args, **kwargs):
+        """The smallest payment is asked for here: the form is judged in a database transaction."""
+        if request.method == "POST":
+            request.smallest_price = providers.smallest_price(settings.SHOP_CURRENCY)
+        return super().changeform_view(request, *args, **kwargs)
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        form = super().get_form(request, obj, change, **kwargs)
+        form.smallest_price = getattr(request, "smallest_price", Decimal(0))
+        return form
 
     def formfield_for_dbfield(self, db_field, request, **kwargs):
         if db_field.name == "stock":
@@ -114,6 +163,10 @@ class ProductAdmin(admin.ModelAdmin):
         # After the commit, as invoices are locked before products everywhere else.
         by = f"merchant {request.user}"
         transaction.on_commit(lambda: stock.allocate_backorders(product.pk, by))
+
+    @admin.display(description="price", ordering="price")
+    def cost(self, product):
+        return fiat(product.price)
 
     @admin.display(description="picture")
     def preview(self, product):

@@ -1,13 +1,14 @@
 from decimal import Decimal
 
+from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
-from django.db.models.functions import Lower
 from django.urls import reverse
 from pictures.models import PictureField
 
 from . import pictures, search
+from .folding import FoldedField
 
 RELATED_PRODUCTS = 4
 
@@ -67,10 +68,13 @@ class Product(models.Model):
     title = models.CharField(max_length=120)
     slug = models.SlugField(max_length=120, unique=True)
     description = models.TextField(blank=True, help_text="Plain text; empty lines make paragraphs.")
+    # What is searched and sorted by.
+    folded_title = FoldedField(of="title")
+    folded_description = FoldedField(of="description")
     price = models.DecimalField(
-        max_digits=12,
-        decimal_places=2,
-        validators=[MinValueValidator(Decimal("0.01"))],
+        max_digits=17,
+        decimal_places=4,
+        validators=[MinValueValidator(Decimal("0.0001"))],
         help_text="In the shop's currency, tax included.",
     )
     category = models.ForeignKey(
@@ -96,7 +100,7 @@ class Product(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="products_by_age"),
             models.Index(fields=["price", "id"], name="products_by_price"),
-            models.Index(Lower("title"), "id", name="products_by_title"),
+            models.Index(fields=["folded_title", "id"], name="products_by_folded_title"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -109,6 +113,13 @@ class Product(models.Model):
 
     def get_absolute_url(self):
         return reverse("catalogue:product", args=[self.slug])
+
+    def clean(self):
+        """Whoever buys it gets its file, so that there has to be one."""
+        if self.active and not self.file:
+            raise ValidationError(
+                "A product on sale needs a file for its buyers. Add it, or make it inactive."
+            )
 
     @property
     def sold_out(self) -> bool:

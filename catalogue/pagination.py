@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Lower
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -53,7 +52,7 @@ def sorts(words: str) -> dict[str, Sort]:
         "newest": Sort(_("Newest"), F("created_at"), descending=True),
         "price": Sort(_("Lowest price"), F("price")),
         "-price": Sort(_("Highest price"), F("price"), descending=True),
-        "title": Sort(_("By title"), Lower("title")),
+        "title": Sort(_("By title"), F("folded_title")),
     }
 
 

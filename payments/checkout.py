@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from . import notifications, quoting, stock
 from .models import Event, Invoice, InvoiceLine, Line, Mail, PaymentAttempt
@@ -16,7 +17,10 @@ def reusable_for(visitor: str, lines: list[Line]) -> Invoice | None:
         return None
     wanted = {(line.product.pk, line.quantity, line.product.price) for line in lines}
     own = Invoice.objects.unpaid().filter(visitor=visitor, currency=settings.SHOP_CURRENCY)
+    now = timezone.now()
     for invoice in own.complete().order_by("-pk")[:REMEMBERED]:
+        if invoice.has_ended(now):
+            continue
         rows = invoice.lines.all()
         if wanted == {(row.product_id, row.quantity, row.unit_price) for row in rows}:
             return invoice

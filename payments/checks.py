@@ -1,14 +1,20 @@
 """What is wrong with the configuration, said at the start and not to a shopper."""
 
 import re
+from datetime import timedelta
+from email.utils import parseaddr
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from dotenv import dotenv_values
 
 from shop import proxies
 
 from . import providers, rate_limits
+from .money import Asset
 from .policy import parse_confirmation_policy
 from .providers.base import ChecksSettings
 
@@ -57,7 +63,9 @@ def check_that_the_demo_is_over(app_configs, **kwargs):
 
 @register()
 def check_money(app_configs, **kwargs):
-    if not re.fullmatch(r"[A-Z]{3}", settings.SHOP_CURRENCY):
+    try:
+        Asset.fiat(settings.SHOP_CURRENCY)
+    except ValueError:
         yield Error(
             f"SHOP_CURRENCY is {settings.SHOP_CURRENCY!r}.",
             hint="Write the ISO 4217 code, like EUR.",
@@ -137,6 +145,61 @@ def check_cap(app_configs, **kwargs):
             "hour (LIMIT_PURCHASES): it can close the shop by itself.",
             hint="Raise the one, together with the wallet's gap limit, or lower the other.",
             id="payments.W012",
+        )
+
+
+@register()
+def check_spans(app_configs, **kwargs):
+    """How long orders and goods are kept."""
+    if timedelta(0) >= settings.QUOTE_LIFETIME:
+        yield Error(
+            "QUOTE_MINUTES is not above zero, so every quote would be over at once.",
+            hint="A payment takes minutes: 15 is usual.",
+            id="payments.E017",
+        )
+    elif max(settings.STOCK_HOLD, settings.QUOTE_LIFETIME) > settings.ORDER_LIFETIME:
+        yield Error(
+            "ORDER_DAYS is shorter than STOCK_HOURS or QUOTE_MINUTES.",
+            hint="An order lasts at least as long as its goods are kept and its quote stands.",
+            id="payments.E013",
+        )
+
+
+@register()
+def check_addresses(app_configs, **kwargs):
+    """Wrong ones would make every mail fail, when the first customer is there."""
+    given = {
+        "EMAIL_FROM": settings.DEFAULT_FROM_EMAIL,
+        "EMAIL_REPLY_TO": settings.EMAIL_REPLY_TO,
+        "MERCHANT_EMAIL": settings.MERCHANT_EMAIL,
+    }
+    for name, value in given.items():
+        try:
+            address = parseaddr(value)[1] if name == "EMAIL_FROM" else value
+            if value:
+                validate_email(address)
+        except ValidationError:
+            yield Error(
+                f"{name} is {value!r}, which is no e-mail address.",
+                hint="Write shop@example.com or, for the sender, Shop <shop@example.com>.",
+                id="payments.E014",
+            )
+
+
+@register()
+def check_places(app_configs, **kwargs):
+    site, redis = urlsplit(settings.SITE_URL), urlsplit(settings.REDIS_URL)
+    if site.scheme not in ("http", "https") or not site.hostname or site.path or site.query:
+        yield Error(
+            f"SITE_URL is {settings.SITE_URL!r}.",
+            hint="Write https:// and the host, like https://shop.example.com, without a path.",
+            id="payments.E015",
+        )
+    if settings.REDIS_URL and redis.scheme not in ("redis", "rediss", "unix"):
+        yield Error(
+            "REDIS_URL does not begin with redis://, rediss:// or unix://.",
+            hint="Write it like redis://127.0.0.1:6379/0, or nothing.",
+            id="payments.E016",
         )
 
 

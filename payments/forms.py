@@ -5,8 +5,8 @@ from django.core.exceptions import ValidationError
 from django.utils.encoding import punycode
 from django.utils.translation import gettext_lazy as _
 
-from .basket import MAX_QUANTITY
 from .models import PaymentAttempt
+from .models.basket_line import MAX_QUANTITY
 from .models.refund import REFUND_NOTE_LENGTH
 from .providers.base import Provider, RefundsByHand
 

@@ -15,8 +15,8 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpRequest
 from django.utils import timezone
 
-from . import database, live, notifications, outbox, review, stock
-from .models import Callback, Delivery, Event, Invoice, Mail, PaymentAttempt, Transaction
+from . import database, live, notifications, outbox, review, settling, strays
+from .models import Callback, Event, Invoice, Mail, PaymentAttempt, Transaction
 from .models.callback import storable
 from .models.transaction import depth_in_words
 from .providers.base import (
@@ -28,11 +28,13 @@ from .providers.base import (
     Result,
     TransactionReport,
 )
-from .settlement import Settlement
 
 Kind = Event.Kind
 # Of several reports in one callback, the one that most wants to be seen is shown.
 RESULTS = [Result.KNOWN, Result.RECORDED, Result.UNKNOWN_REFERENCE]
+
+# After these, another payment to the same attempt may have become void.
+MOVED = {Kind.SEEN, Kind.CONFIRMED, Kind.RETURNED}
 
 # Callbacks
 
@@ -126,6 +128,8 @@ def _record(
         invoice = Invoice.objects.locked().filter(**means).first()
         if invoice:
             attempt = _attempt_of(invoice, provider, report)
+            if invoice.has_ended(heard_at) and not invoice.balance.has_unvalued:
+                settling.end(invoice)
             if may_ask and _needs_rate(attempt, report, heard_at):
                 raise RateNeeded(invoice.currency)
             changes = apply_report(attempt, report, rate, heard_at, by)
@@ -135,7 +139,9 @@ def _record(
         if callback:
             first = callback.outcome not in RESULTS
             most_urgent = result if first else max(callback.outcome, result, key=RESULTS.index)
-            callback.conclude(most_urgent, invoice or callback.invoice)
+            callback.conclude(most_urgent, invoice or callback.invoice, report=report)
+            if result == Result.UNKNOWN_REFERENCE:
+                strays.alarm_once(callback)
     return Outcome(report, result, is_final)
 
 
@@ -149,18 +155,31 @@ def reconcile_history(
     """Brings the whole history of an attempt's reference into the books.
 
     A transaction that it lacks, now and at least DROP_AFTER ago, is marked as dropped: the one
-    way back. Paid stays paid; then the merchant is alarmed. What was first heard of after
-    `asked_at`, the history could not have.
+    way back. At once, if it is in no block and a later one is: then it was replaced. Paid stays
+    paid; then the merchant is alarmed. What was first heard of after `asked_at`, the history
+    could not have.
     """
     for report in history:
         record_report(provider, report, by)
     present = {report.transaction_id for report in history}
+    known = Transaction.objects.filter(attempt=attempt)
+    absent = known.exclude(transaction_id__in=present).filter(
+        first_seen__lte=asked_at or timezone.now()
+    )
+    mark_missing(attempt, set(absent.values_list("pk", flat=True)), by)
+
+
+def mark_missing(attempt: PaymentAttempt, absent: set[int], by: str):
+    """Notes that the network lacks these transactions of the attempt."""
     with transaction.atomic():
         invoice = Invoice.objects.locked().get(pk=attempt.invoice_id)
-        now, changes = timezone.now(), []
-        for row in _attempt_in(invoice, attempt.pk).transactions.all():
-            if row.first_seen <= (asked_at or now) and row.transaction_id not in present:
-                changes += row.mark_missing(now)
+        attempt = _attempt_in(invoice, attempt.pk)
+        changes = []
+        for row in attempt.transactions.all():
+            if row.pk in absent:
+                successors = [] if row.is_in_block else attempt.payments_after(row)
+                is_replaced = any(later.is_in_block for later in successors)
+                changes += row.mark_missing(timezone.now(), is_replaced)
         apply_changes(invoice, changes, by)
 
 
@@ -173,20 +192,6 @@ def flag_unverified(invoice: Invoice, payment: Transaction):
                 known = _verified_in_words(row)
                 reason = f"a callback reported what the network {known}: {row.transaction_id}"
                 review.flag_for_review(invoice, reason, by="verification")
-
-
-def resettle(by: str) -> int:
-    """Settles what a changed rule of money settles otherwise; returns how many those were."""
-    changed, now = 0, timezone.now()
-    for seen in Invoice.objects.to_resettle():
-        if seen.settlement_at(now) != seen.settlement:
-            with transaction.atomic():
-                invoice = Invoice.objects.locked().get(pk=seen.pk)
-                before = invoice.settlement
-                settle(invoice, now, by)
-                changed += invoice.settlement != before
-                live.announce_after_commit(invoice)
-    return changed
 
 
 # What a report changes. The caller holds the invoice's lock; changes are (kind, note) lines.
@@ -206,7 +211,11 @@ def apply_report(
     known = {row.transaction_id: row for row in attempt.transactions.all()}
     if row := known.get(report.transaction_id):
         honored = [] if late or attempt.invoice.paid_at else row.honor_earlier_quote(promised, at)
-        return honored + row.update_from(report, rate, at, by)
+        doubts = attempt.invoice.balance.in_doubt
+        changes = honored + row.update_from(report, rate, at, by)
+        if not changes and attempt.invoice.balance.in_doubt != doubts:
+            changes = [(Kind.VERIFIED, f"{row.transaction_id}: beside the later payments")]
+        return changes
     row = Transaction.first_reported(report, rate, late, at, by)
     attempt.transactions.add(row, bulk=False)
     prefetch_related_objects([attempt], "transactions")
@@ -231,7 +240,7 @@ def apply_changes(invoice: Invoice, changes: list, by: str):
     changes += _stray_money(invoice, changes)
     for kind, note in changes:
         invoice.log(kind, by, note)
-    settle(invoice, timezone.now(), by)
+    settling.settle(invoice, timezone.now(), by)
     for kind, note in changes:
         if kind == Kind.REVIEW:
             review.ask_for_review(invoice, note)
@@ -239,39 +248,19 @@ def apply_changes(invoice: Invoice, changes: list, by: str):
         _follow_up_loss(invoice, by)
     else:
         notifications.ask_for_the_rest(invoice)
-    if invoice.waits_for_verification:
+    kinds = {kind for kind, _ in changes}
+    if invoice.waits_for_verification and kinds != {Kind.MISSED}:
         outbox.enqueue(outbox.VERIFY, invoice.pk)
+    if kinds & MOVED:
+        _ask_what_still_stands(invoice)
     live.announce_after_commit(invoice)
 
 
-def settle(invoice: Invoice, at: datetime, by: str):
-    """Draws the conclusion from the facts. Paid is final, and causes the delivery once."""
-    before = invoice.settlement
-    if invoice.paid_at is None:
-        settlement = invoice.settlement_at(at)
-        if settlement == Settlement.EXPIRED:
-            settlement = Settlement.WAITING  # time decides that one, not a column
-        invoice.settlement = settlement.value
-        if settlement == Settlement.PAID:
-            invoice.paid_at = at
-            Delivery.objects.create(invoice=invoice, made_at=at)
-    invoice.save(update_fields=["settlement", "paid_at", "updated_at"])
-    stock.follow_settlement(invoice, before, by)
-    _tell_of_settlement(invoice, before, by)
-
-
-def _tell_of_settlement(invoice: Invoice, before: str, by: str):
-    """Timeline and mail about a settlement that has changed."""
-    if before == invoice.settlement or invoice.settlement == Settlement.CANCELLED:
-        return
-    if invoice.settlement == Settlement.PAID:
-        invoice.log(Kind.PAID_LATE if invoice.has_late else Kind.PAID, by)
-        notifications.notify(invoice, Mail.Kind.PAID, Mail.Kind.SOLD)
-    elif invoice.settlement == Settlement.CONFIRMING:
-        invoice.log(Kind.COVERED, by)
-    elif before == Settlement.CONFIRMING:
-        invoice.log(Kind.UNCOVERED, by)
-        notifications.notify(invoice, Mail.Kind.UNCOVERED, Mail.Kind.ALARM)
+def _ask_what_still_stands(invoice: Invoice):
+    """One payment may have taken another's place, or one that was given up may be back."""
+    for attempt in invoice.attempts.all():
+        if attempt.payments_in_question:
+            outbox.enqueue(outbox.LOOK_AGAIN, attempt.pk)
 
 
 def _follow_up_loss(invoice: Invoice, by: str):

@@ -34,6 +34,15 @@ class Asset:
         """
         return cls(code, Currency(code).exponent or 0)
 
+    @property
+    def smallest(self) -> Decimal:
+        """Its smallest unit as a part of a whole one.
+
+        >>> Asset.fiat("USD").smallest, Asset.fiat("JPY").smallest
+        (Decimal('0.01'), Decimal('1'))
+        """
+        return Decimal(1).scaleb(-self.decimals)
+
     def to_units(self, fiat: Decimal, rate: Decimal) -> int:
         """The smallest units worth `fiat` at `rate` (fiat for one whole), rounded up once.
 
@@ -66,16 +75,25 @@ class Asset:
         return f"{Decimal(units).scaleb(-self.decimals, EXACT):f}"
 
 
-def included_tax(total: Decimal, rate: Decimal) -> Decimal:
-    """The tax of `rate` percent that `total` includes, half a cent rounded up.
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """With the decimals that ISO 4217 gives the currency, half of the last one rounded up.
 
-    >>> included_tax(Decimal("119.00"), Decimal("19"))
+    >>> [str(rounded(Decimal("1980.125"), code)) for code in ("USD", "JPY", "KWD")]
+    ['1980.13', '1980', '1980.125']
+    """
+    return amount.quantize(Asset.fiat(currency).smallest, rounding=ROUND_HALF_UP, context=EXACT)
+
+
+def included_tax(total: Decimal, rate: Decimal, currency: str) -> Decimal:
+    """The tax of `rate` percent that `total` includes, rounded.
+
+    >>> included_tax(Decimal("119.00"), Decimal("19"), "USD")
     Decimal('19.00')
-    >>> included_tax(Decimal("0.03"), Decimal("20"))
+    >>> included_tax(Decimal("0.03"), Decimal("20"), "USD")
     Decimal('0.01')
     """
     tax = EXACT.divide(EXACT.multiply(total, rate), EXACT.add(Decimal(100), rate))
-    return tax.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP, context=EXACT)
+    return rounded(tax, currency)
 
 
 def add_up(amounts: Iterable[Decimal]) -> Decimal:

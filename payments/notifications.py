@@ -12,7 +12,9 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone, translation
+from django.utils.encoding import punycode
 
 from . import outbox, presentation, providers
 from .models import Event, Invoice, Mail, PaymentAttempt, Transaction
@@ -47,6 +49,7 @@ def payments_and_doubts_so_far(invoice: Invoice) -> str:
 # What may happen several times to one invoice, and how each time is told from the last.
 DEDUPE_KEYS = {
     Kind.NEEDS: payments_so_far,
+    Kind.OVERPAID: payments_so_far,
     Kind.UNCOVERED: payments_so_far,
     Kind.VANISHED: payments_so_far,
     Kind.REVIEW: payments_and_doubts_so_far,
@@ -68,7 +71,11 @@ def notify(invoice: Invoice, *kinds: str, dedupe_key: str | None = None):
         mail, is_new = Mail.objects.get_or_create(
             invoice=invoice, kind=kind, dedupe_key=key, defaults={"to": to}
         )
-        if is_new:
+        # What was withdrawn before it was sent, and is true again, is sent after all.
+        was_superseded = mail.superseded_at and Mail.objects.filter(pk=mail.pk).update(
+            superseded_at=None, claimed_at=None
+        )
+        if is_new or was_superseded:
             outbox.enqueue(outbox.SEND_MAIL, mail.pk)
 
 
@@ -181,7 +188,14 @@ def message(mail: Mail) -> EmailMultiAlternatives:
     name = ".".join(filter(None, [mail.kind, mail.invoice.order_code, mail.dedupe_key]))
     # Nobody's "I am on holiday" shall answer it, says RFC 3834.
     headers = {"Message-ID": message_id(name), "Auto-Submitted": "auto-generated"}
-    letter = EmailMultiAlternatives(subject, text, to=[mail.to], headers=headers)
+    reply_to = [settings.EMAIL_REPLY_TO] if settings.EMAIL_REPLY_TO else []
+    letter = EmailMultiAlternatives(
+        subject,
+        text,
+        to=[mail.to],
+        headers=headers,
+        reply_to=[] if mail.is_for_the_merchant else reply_to,
+    )
     letter.attach_alternative(html, "text/html")
     return letter
 
@@ -199,6 +213,7 @@ def _rendered(mail: Mail, frame: str) -> str:
             "invoice": invoice,
             "attempt": invoice.attempt,
             "balance": invoice.balance,
+            "refund_url": settings.SITE_URL + reverse("payments:refund", args=[invoice.key]),
             "pay": presentation.PayTemplates(providers.get(invoice.attempt.provider)),
             "is_over": timezone.now() >= invoice.expires_at,
             "url": settings.SITE_URL + path,
@@ -221,5 +236,5 @@ def send_alarm(text: str):
 
 def message_id(name: str) -> str:
     """The same for the same mail, so that one which went out twice is shown once."""
-    host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
+    host = punycode(settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">"))
     return f"<{name}@{host}>"

@@ -17,10 +17,11 @@ from .models import Lease
 SEND_MAIL = "payments.tasks.send_mail"
 ALARM_MERCHANT = "payments.tasks.alarm_merchant"
 VERIFY = "payments.tasks.verify"
-RELEASE_STOCK = "payments.tasks.release_stock"
+LOOK_AGAIN = "payments.tasks.look_again"
+VERIFY_REFUND = "payments.tasks.verify_refund"
 ALLOCATE_BACKORDERS = "payments.tasks.allocate_backorders"
 
-TASKS = [SEND_MAIL, ALARM_MERCHANT, VERIFY, RELEASE_STOCK, ALLOCATE_BACKORDERS]
+TASKS = [SEND_MAIL, ALARM_MERCHANT, VERIFY, LOOK_AGAIN, VERIFY_REFUND, ALLOCATE_BACKORDERS]
 
 # One mail in this time is alarm enough.
 ALARM_PAUSE = timedelta(hours=1)
@@ -38,7 +39,7 @@ def enqueue(task_path: str, *args, run_after: datetime | None = None) -> DBTaskR
 
 def alarm(text: str):
     """Has the merchant told at once; the moment makes one alarm another one than the last."""
-    enqueue(ALARM_MERCHANT, f"{text}\n\n{timezone.now():%Y-%m-%d %H:%M:%S %Z}\n")
+    enqueue(ALARM_MERCHANT, f"{text}\n\n{timezone.localtime():%Y-%m-%d %H:%M:%S %Z}\n")
 
 
 def alarm_hourly(text: str):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-AMOUNT = r"[0-9]{1,12}(?:\.[0-9]{1,8})?"
+AMOUNT = r"[0-9]{1,15}(?:\.[0-9]{1,8})?"
 
 
 @lru_cache(maxsize=16)

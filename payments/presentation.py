@@ -104,6 +104,14 @@ STATES = {
             staff_label="Cancelled",
             icon="img/attention.svg",
         ),
+        State(
+            name="ended",
+            title=gettext_lazy("The order has ended"),
+            heading=gettext_lazy("This order has ended"),
+            label=gettext_lazy("Ended, as it was not paid in time"),
+            staff_label="Not paid in time",
+            icon="img/attention.svg",
+        ),
     ]
 }
 
@@ -113,6 +121,8 @@ def state_of(invoice: Invoice, at: datetime) -> State:
     settlement = invoice.displayed_settlement(at)
     if settlement == Settlement.UNDERPAID and invoice.balance.has_unvalued:
         return STATES["valuing"]
+    if settlement == Settlement.CANCELLED and invoice.is_cancelled_by_time:
+        return STATES["ended"]
     if settlement == Settlement.CONFIRMING and sum(done for _, done in steps(invoice)) < 2:
         return STATES["seen"]
     return STATES[settlement.value]
@@ -164,7 +174,9 @@ def _refund_mark(invoice: Invoice) -> str:
     refund = invoice.attempt.refund
     if refund is None or not (invoice.paid_at or invoice.cancelled_at):
         return ""
-    return "-refunded" if refund.is_sent else f"-requested{refund.changed_at:%H%M%S%f}"
+    if refund.is_sent:
+        return "-refunded" if refund.is_verified else f"-sent{refund.transaction_id}"
+    return f"-requested{refund.changed_at:%H%M%S%f}"
 
 
 class PayTemplates:

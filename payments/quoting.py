@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from . import database, ingestion, live, stock
 from .models import Event, Invoice, PaymentAttempt
+from .models.invoice import SHOPPER
 from .providers.base import (
     OrderLine,
     PaymentInstructions,
@@ -28,14 +29,17 @@ from .settlement import Settlement
 def may_requote(invoice: Invoice, at: datetime) -> bool:
     """A quote stands until it is over, or until too little came in.
 
-    While a person has to look at money that came, nobody is asked for more.
+    While a person has to look at money that came, nobody is asked for more; nor is anything
+    promised to an order whose time is over.
     """
+    if invoice.has_ended(at):
+        return False
     settlement = invoice.settlement_at(at)
     is_short = settlement == Settlement.UNDERPAID and not invoice.is_looked_into
     return is_short or settlement == Settlement.EXPIRED
 
 
-def requote(invoice: Invoice, provider: Provider) -> bool:
+def requote(invoice: Invoice, provider: Provider, by: str = SHOPPER) -> bool:
     """Makes a new quote for what is still missing; False if the old one stands.
 
     Where the price moves it is a quote on the same reference, else a new attempt. Raises
@@ -47,10 +51,10 @@ def requote(invoice: Invoice, provider: Provider) -> bool:
     rate = ingestion.market_rate(provider, invoice.currency)
     if isinstance(provider, PricesInMarket):
         with transaction.atomic():
-            return _requote_locked(invoice, rate, seen)
+            return _requote_locked(invoice, rate, seen, by)
     fresh = start_attempt(invoice, provider, invoice.balance.missing)
     with saving(provider, fresh), transaction.atomic():
-        is_new = _requote_locked(invoice, rate, seen, fresh)
+        is_new = _requote_locked(invoice, rate, seen, by, fresh)
     if not is_new:
         provider.close(fresh.reference)
     return is_new
@@ -60,6 +64,7 @@ def _requote_locked(
     invoice: Invoice,
     rate: Decimal,
     seen: tuple[int, Decimal],
+    by: str,
     fresh: PaymentAttempt | None = None,
 ) -> bool:
     """Writes the new quote down, or the fresh attempt, if there is still need of it.
@@ -70,7 +75,7 @@ def _requote_locked(
     invoice = Invoice.objects.locked().get(pk=invoice.pk)
     if invoice.attempt.pk != seen[0] or fresh and invoice.balance.missing != seen[1]:
         return False
-    ingestion.value_unvalued(invoice.attempt, rate, by="shopper")
+    ingestion.value_unvalued(invoice.attempt, rate, by)
     if not may_requote(invoice, timezone.now()):
         return False
     if fresh:
@@ -80,7 +85,7 @@ def _requote_locked(
         _renew(invoice.attempt, rate, invoice.balance.missing)
     stock.reserve(invoice)
     invoice.save(update_fields=["updated_at"])
-    invoice.log(Event.Kind.QUOTED, "shopper", invoice.attempt.quote_in_words())
+    invoice.log(Event.Kind.QUOTED, by, invoice.attempt.quote_in_words())
     live.announce_after_commit(invoice)
     return True
 

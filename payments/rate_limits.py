@@ -10,7 +10,7 @@ import math
 import time
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.shortcuts import render
 from limits import RateLimitItem, parse_many
 from limits.storage import Storage
@@ -18,7 +18,14 @@ from limits.strategies import FixedWindowRateLimiter
 
 from shop import proxies
 
+from .visitors import known_visitor
+
 logger = logging.getLogger(__name__)
+
+
+def counts():
+    """A cache that nothing else fills, so that no count is pushed out."""
+    return caches["limits"]
 
 
 class DjangoCache(Storage):
@@ -28,6 +35,7 @@ class DjangoCache(Storage):
     base_exceptions = ()
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        cache = counts()
         if cache.add(key, amount, expiry):
             cache.set(f"{key}/until", time.time() + expiry, expiry)
             return amount
@@ -37,13 +45,13 @@ class DjangoCache(Storage):
             return amount
 
     def get(self, key: str) -> int:
-        return cache.get(key, 0)
+        return counts().get(key, 0)
 
     def get_expiry(self, key: str) -> float:
-        return cache.get(f"{key}/until", time.time())
+        return counts().get(f"{key}/until", time.time())
 
     def clear(self, key: str) -> None:
-        cache.delete_many([key, f"{key}/until"])
+        counts().delete_many([key, f"{key}/until"])
 
     def check(self) -> bool:
         return True
@@ -66,10 +74,17 @@ def within_an_hour(name: str) -> float:
     return min(hourly, default=math.inf)
 
 
-def knock(name: str, request) -> int:
-    """Counts this request; answers the seconds to wait if it is one too many, else 0."""
-    # The visitor first: who goes on clicking must not use up what the neighbours share.
-    for who, kind in ((visitor(request), f"{name}-per-visitor"), (proxies.network(request), name)):
+def knock(name: str, request, recipient: str = "") -> int:
+    """Counts this request; answers the seconds to wait if it is one too many, else 0.
+
+    The narrowest first: who goes on clicking must not use up what the neighbours share.
+    """
+    counted = {
+        f"{name}-per-visitor": known_visitor(request),
+        f"{name}-per-recipient": recipient.lower(),
+        name: proxies.network(request),
+    }
+    for kind, who in counted.items():
         for rate in rates(kind) if who else []:
             if not limiter.hit(rate, kind, who):
                 until = limiter.get_window_stats(rate, kind, who).reset_time
@@ -77,13 +92,12 @@ def knock(name: str, request) -> int:
     return 0
 
 
-def visitor(request) -> str:
-    return request.session.get("visitor", "")
+def refused(name: str, request, recipient: str = ""):
+    """Counts this request; the page that says when to come back, None if it is not one too many.
 
-
-def refused(name: str, request):
-    """Counts this request; the page that says when to come back, None if it is not one too many."""
-    if not (seconds := knock(name, request)):
+    `recipient`: who gets a mail of it, and was not asked.
+    """
+    if not (seconds := knock(name, request, recipient)):
         return None
     logger.warning("The limit of %s was reached: %s", name, settings.LIMITS[name])
     response = render(request, "429.html", {"minutes": -(-seconds // 60)}, status=429)
@@ -97,7 +111,9 @@ def limited(name: str):
     def decorate(view):
         @functools.wraps(view)
         def wrapped(request, *args, **kwargs):
-            page = refused(name, request) if request.method == "POST" else None
+            recipient = request.POST.get("email", "") if name == "e-mails" else ""
+            is_counted = request.method == "POST"
+            page = refused(name, request, recipient) if is_counted else None
             return page or view(request, *args, **kwargs)
 
         return wrapped

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from . import database, ingestion, providers
+from . import database, ingestion, providers, settling
 from .models import Callback, Lease, PaymentAttempt
 from .providers.base import LimitsLookUps, Provider, ProviderError, ReportsBalances
 
@@ -55,7 +55,7 @@ class Reconciliation:
 
     def tidy_up(self):
         """Does what needs no answer from anybody."""
-        ingestion.resettle(by="reconcile")
+        settling.resettle(by="reconcile")
         Callback.objects.prune()
 
     def go_on(self):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from . import ingestion, live, notifications, review
+from . import live, notifications, outbox, providers, review, settling
 from .models import Event, Invoice, Mail, Refund
 from .models.invoice import SHOPPER
+from .providers.base import FindsTransactions
 
 Kind = Event.Kind
 State = Refund.State
@@ -35,10 +36,14 @@ class RefundChanged(Exception):
 
 @dataclass(frozen=True)
 class ShownRefund:
-    """What the merchant is told to send, in the smallest unit, and where to."""
+    """What the merchant is told to send, in the smallest unit, and where to.
+
+    `transaction_id` is the one that was recorded before, should it be about a correction.
+    """
 
     destination: str
     amount: int
+    transaction_id: str = ""
 
 
 # Orders that are called off
@@ -54,30 +59,21 @@ def cancel(invoice: Invoice, by: str, reason: str = "") -> bool:
         invoice = Invoice.objects.locked().get(pk=invoice.pk)
         if invoice.paid_at:
             return False
-        _cancel(invoice, by, reason)
+        settling.cancel(invoice, by, reason)
     return True
-
-
-def _cancel(invoice: Invoice, by: str, reason: str):
-    invoice.cancelled_at = invoice.cancelled_at or timezone.now()
-    invoice.cancelled_by = by[:160]
-    invoice.save(update_fields=["cancelled_at", "cancelled_by"])
-    invoice.log(Kind.CANCELLED, by, reason)
-    ingestion.settle(invoice, timezone.now(), by)
-    live.announce_after_commit(invoice)
 
 
 def _reinstate(invoice: Invoice, by: str):
     """Undoes what the shopper cancelled; the facts decide how the order stands now."""
     invoice.cancelled_at, invoice.cancelled_by = None, ""
     invoice.save(update_fields=["cancelled_at", "cancelled_by"])
-    ingestion.settle(invoice, timezone.now(), by)
+    settling.settle(invoice, timezone.now(), by)
 
 
 # What the shopper asks
 
 
-def request_refund(invoice: Invoice, destination: str, note: str = "") -> Refund:
+def request_refund(invoice: Invoice, destination: str, note: str = "", by: str = SHOPPER) -> Refund:
     """Puts down where the shopper wants the money, or corrects it; one request per attempt.
 
     An order that was never covered is cancelled by it, so that what is promised back is not
@@ -101,16 +97,17 @@ def request_refund(invoice: Invoice, destination: str, note: str = "") -> Refund
         refund.requested_amount = amount or refund.requested_amount
         refund.destination, refund.note = destination, note
         refund.save()
-        invoice.log(Kind.REFUND_REQUESTED, SHOPPER, refund.in_words(amount))
+        invoice.log(Kind.REFUND_REQUESTED, by, refund.in_words(amount))
         if not invoice.paid_at and not invoice.cancelled_at:
-            _cancel(invoice, SHOPPER, "the shopper asks for the money back")
-        key = f"request-{refund.requested_at:%Y%m%d%H%M%S}"
+            settling.cancel(invoice, SHOPPER, "the shopper asks for the money back", by)
+        # One mail for a flurry of requests and withdrawals.
+        key = f"request-{refund.requested_at:%Y%m%d%H}"
         notifications.notify(invoice, Mail.Kind.REFUND_REQUESTED, dedupe_key=key)
         live.announce_after_commit(invoice)
     return refund
 
 
-def withdraw_request(invoice: Invoice):
+def withdraw_request(invoice: Invoice, by: str = SHOPPER):
     """The shopper would rather pay the rest, or keep it so. Raises BeingSent, AlreadyRefunded.
 
     The row stays, with what was asked last: the merchant may have sent the money a moment ago
@@ -125,9 +122,9 @@ def withdraw_request(invoice: Invoice):
         refund.requested_amount = invoice.attempt.refundable or refund.requested_amount
         refund.state, refund.withdrawn_at = State.WITHDRAWN, timezone.now()
         refund.save(update_fields=["requested_amount", "state", "withdrawn_at", "changed_at"])
-        invoice.log(Kind.REFUND_WITHDRAWN, SHOPPER)
+        invoice.log(Kind.REFUND_WITHDRAWN, by)
         if invoice.is_cancelled_by_shopper:
-            _reinstate(invoice, SHOPPER)
+            _reinstate(invoice, by)
         live.announce_after_commit(invoice)
 
 
@@ -174,14 +171,16 @@ def stop_sending(refund: Refund, by: str):
 
 
 def record_sent(refund: Refund, transaction_id: str, shown: ShownRefund, by: str):
-    """Puts down that the merchant has sent the money back. Raises AlreadyRefunded.
+    """Puts down that the merchant has sent the money back; the shopper is told once it is seen.
 
     `shown` is what the merchant was told to send, and so has sent, whatever the shopper or the
-    network have changed meanwhile; a difference is left to a person.
+    network have changed meanwhile; a difference is left to a person. A transaction that nobody
+    has seen yet may be corrected. Raises AlreadyRefunded.
     """
     with _locked(refund) as (invoice, refund):
         if refund.is_sent:
-            raise AlreadyRefunded
+            _correct(invoice, refund, transaction_id, shown, by)
+            return
         now = ShownRefund(refund.destination, refund.attempt.refundable)
         is_odd = refund.is_withdrawn or shown != now
         refund.destination, refund.amount = shown.destination, shown.amount
@@ -190,10 +189,48 @@ def record_sent(refund: Refund, transaction_id: str, shown: ShownRefund, by: str
         refund.save()
         invoice.log(Kind.REFUNDED, by, f"{transaction_id}, {refund.in_words(refund.amount)}")
         if not invoice.paid_at and not invoice.cancelled_at:
-            _cancel(invoice, by, "the money was sent back")
+            settling.cancel(invoice, by, "the money was sent back")
         if is_odd:
             reason = "the request or the payments changed while the refund was sent"
             review.flag_for_review(invoice, reason, by)
+        outbox.enqueue(outbox.VERIFY_REFUND, refund.pk)
+
+
+def _correct(invoice: Invoice, refund: Refund, transaction_id: str, shown: ShownRefund, by: str):
+    """Only who saw what was recorded corrects it: somebody else may have sent it as well."""
+    was = refund.transaction_id
+    if refund.is_verified or shown.transaction_id != was or transaction_id == was:
+        raise AlreadyRefunded
+    note = f"corrected the refund's transaction: {transaction_id}, not {was}"
+    refund.transaction_id = transaction_id
+    refund.save(update_fields=["transaction_id", "changed_at"])
+    invoice.log(Kind.STAFF_ACTION, by, note)
+    outbox.enqueue(outbox.VERIFY_REFUND, refund.pk)
+
+
+# What the network says of it
+
+
+def seen_amount(refund: Refund, transaction_id: str) -> int | None:
+    """What that transaction pays to where the refund goes; None if the network knows of nothing.
+
+    Without a service that could be asked, the merchant's word is enough. Raises ProviderError.
+    """
+    provider = providers.get(refund.attempt.provider)
+    if not isinstance(provider, FindsTransactions):
+        return refund.current_amount
+    report = provider.find_transaction(refund.destination, transaction_id)
+    return report and report.amount
+
+
+def confirm_sent(refund: Refund, transaction_id: str):
+    """Its transaction was seen: now the shopper is told that the money is on its way."""
+    with _locked(refund) as (invoice, refund):
+        if refund.is_verified or refund.transaction_id != transaction_id:
+            return
+        refund.verified_at = timezone.now()
+        refund.save(update_fields=["verified_at", "changed_at"])
+        invoice.log(Kind.VERIFIED, "verification", f"refund {transaction_id}")
         notifications.notify(invoice, Mail.Kind.REFUNDED)
 
 

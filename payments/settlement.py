@@ -1,6 +1,7 @@
 """What the facts of an invoice amount to. Pure: it knows no Django, no database and no clock."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -27,6 +28,8 @@ class Payment:
 
     `way` names the payment attempt it belongs to, `key` the transaction. `rate` is None while its
     worth is not known. `verified_confirmations` is None while a callback alone has told of it.
+    A payment that was first seen after `may_be_resent_after` may be this very money, sent anew
+    with a higher fee; None: no other payment is.
     """
 
     way: Hashable
@@ -38,6 +41,8 @@ class Payment:
     is_replaceable: bool = False
     verified_confirmations: int | None = None
     key: Hashable = None
+    seen_at: datetime | None = None
+    may_be_resent_after: datetime | None = None
 
     @property
     def value(self) -> Decimal:
@@ -60,7 +65,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class Tally:
-    """What came by one way to pay, in whole smallest units of its asset."""
+    """What came by one way to pay, in whole smallest units of its asset; each coin counts once."""
 
     asset: Asset | None = None
     received: int = 0
@@ -75,7 +80,8 @@ class Balance:
     `is_paid` says that it was settled as paid once and for all.
     `missing` has not been seen yet; `excess` is confirmed beyond the total. `confirmed_payments`
     stand in the order in which they came; `unverified` are those that wait for another word than
-    a callback's. `tallies` has the units, way by way.
+    a callback's. `in_doubt` has the keys of payments that may be the same money as a later one:
+    of the two, the larger counts. `tallies` has the units, way by way.
     """
 
     total: Decimal
@@ -85,6 +91,7 @@ class Balance:
     payments: tuple[Payment, ...] = ()
     confirmed_payments: tuple[Payment, ...] = ()
     unverified: tuple[Payment, ...] = ()
+    in_doubt: frozenset[Hashable] = frozenset()
     received: Decimal = Decimal(0)
     confirmed: Decimal = Decimal(0)
     tallies: Mapping[Hashable, Tally] = field(default_factory=dict)
@@ -158,6 +165,7 @@ def assess(
     """
     enough, must_verify = policy.enough_confirmations(total), policy.must_verify(total)
     payments = tuple(payments)
+    doubles = _doubles(payments, lambda payment: payment.value)
     confirmed = tuple(each for each in payments if each.is_confirmed(enough, must_verify))
     unverified = [each for each in payments if each.is_confirmed(enough) and each not in confirmed]
     balance = Balance(
@@ -168,7 +176,8 @@ def assess(
         payments=payments,
         confirmed_payments=confirmed,
         unverified=() if is_paid or not must_verify else tuple(unverified),
-        received=add_up(each.value for each in payments),
+        in_doubt=frozenset(payment.key for payment, _ in doubles),
+        received=add_up(each.value for each in payments) - add_up(value for _, value in doubles),
         confirmed=add_up(each.value for each in confirmed),
         tallies=_tallies(total, payments, confirmed),
     )
@@ -203,12 +212,33 @@ def _excess_units(total: Decimal, confirmed: Iterable[Payment]) -> dict[Hashable
     return beyond
 
 
+def _doubles(payments: Sequence[Payment], worth: Callable) -> list[tuple[Payment, Decimal | int]]:
+    """The payments that may be the same money as a later one to the same way, with the worth by
+    which the two must not be added up: that of the smaller one.
+    """
+    doubles, ways = [], {payment.way for payment in payments if payment.may_be_resent_after}
+    for way in ways:
+        own = [payment for payment in payments if payment.way == way]
+        seen_at = [payment.seen_at for payment in own]
+        largest = [worth(payment) for payment in own]
+        for number in reversed(range(len(own) - 1)):
+            largest[number] = max(largest[number], largest[number + 1])
+        for number, payment in enumerate(own):
+            if payment.may_be_resent_after:
+                later = max(number + 1, bisect_left(seen_at, payment.may_be_resent_after))
+                if later < len(own):
+                    doubles.append((payment, min(worth(payment), largest[later])))
+    return doubles
+
+
 def _tallies(total: Decimal, payments, confirmed) -> dict[Hashable, Tally]:
     beyond = _excess_units(total, confirmed)
+    doubles = _doubles(payments, lambda payment: payment.amount)
     return {
         way: Tally(
             asset=asset,
-            received=sum(each.amount for each in payments if each.way == way),
+            received=sum(each.amount for each in payments if each.way == way)
+            - sum(amount for payment, amount in doubles if payment.way == way),
             confirmed=sum(each.amount for each in confirmed if each.way == way),
             excess=beyond.get(way, 0),
         )

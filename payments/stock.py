@@ -8,14 +8,18 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from . import live, outbox, review
-from .models import Event, Invoice, InvoiceLine, Product
+from .models import Event, Invoice, InvoiceLine, PaymentAttempt, Product
 from .settlement import Settlement
 
 Stock = InvoiceLine.Stock
+
+# So many quotes keep the goods without a payment: the first one and its renewal.
+FREE_QUOTES = 2
+ORDERS_AT_A_TIME = 100
 
 
 class OutOfStock(Exception):
@@ -26,49 +30,59 @@ class OutOfStock(Exception):
         self.product = product
 
 
-def held_until(invoice: Invoice) -> datetime:
-    """Until then goods are kept for an order that is not covered."""
-    return (invoice.created_at or timezone.now()) + settings.STOCK_HOLD
+def may_hold(invoice: Invoice, at: datetime) -> bool:
+    """Whether goods are kept for an order that is not covered.
+
+    Without money for the first quote and its renewal, else for STOCK_HOURS: then they are for
+    whoever pays first.
+    """
+    is_young = at < (invoice.created_at or at) + settings.STOCK_HOLD
+    return is_young and (bool(invoice.known_transactions) or invoice.quote_count <= FREE_QUOTES)
 
 
 def reserve(invoice: Invoice):
     """Sets the order's goods aside until its quote is over; raises OutOfStock if there are too few.
 
-    For no longer than STOCK_HOURS in all: then they are for whoever pays first.
+    Where they may be kept no longer, it is enough that there are as many.
     """
-    missing = invoice.lines.limited().exclude(stock=Stock.HELD)
-    may_hold = timezone.now() < held_until(invoice)
-    lacking = _take(missing) if may_hold else missing.out_of_stock()
+    if may_hold(invoice, timezone.now()):
+        lacking = _take(invoice.lines.limited().exclude(stock=Stock.HELD))
+    else:
+        _put_back(invoice, by="shopper")
+        lacking = invoice.lines.limited().out_of_stock()
     if lacking:
         raise OutOfStock(lacking[0].product)
-    schedule_release(invoice)
 
 
-def schedule_release(invoice: Invoice):
-    """Has a worker look again when the time of what is set aside is over."""
-    if invoice.lines.held().exists():
-        over = invoice.expires_at + settings.QUOTE_GRACE
-        if invoice.settlement == Settlement.UNDERPAID and over <= timezone.now():
-            over = held_until(invoice)
-        run_after = max(over, timezone.now())
-        outbox.enqueue(outbox.RELEASE_STOCK, invoice.pk, run_after=run_after)
+def release_overdue():
+    """Puts back on sale what is set aside for orders that nobody pays before long.
+
+    Nothing else ends a hold, and nothing need be remembered for it: the database knows at any
+    time which ones are over.
+    """
+    for pk in list(_overdue().values_list("pk", flat=True)[:ORDERS_AT_A_TIME]):
+        with transaction.atomic():
+            invoice = Invoice.objects.locked().get(pk=pk)
+            if _overdue().filter(pk=pk).exists():
+                _put_back(invoice, by="worker")
 
 
-def release_stock(invoice: Invoice, by: str):
-    """Puts the goods back on sale, unless they are paid for or may be, before long."""
+def _overdue():
+    """Orders with goods set aside whose quotes are over, and that nobody began to pay or that
+    have had their time.
+    """
     now = timezone.now()
-    balance = invoice.balance_at(now)
-    is_short = balance.settlement == Settlement.UNDERPAID and balance.is_quote_over
-    if is_short and now < held_until(invoice):
-        schedule_release(invoice)
-    elif is_short or balance.settlement in (Settlement.EXPIRED, Settlement.CANCELLED):
-        _put_back(invoice, by)
-
-
-def release_stock_when_due(pk: int):
-    """The invoice's quote may be over: what nobody pays for is for sale again."""
-    with transaction.atomic():
-        release_stock(Invoice.objects.locked().get(pk=pk), by="worker")
+    has_had_its_time = Q(created_at__lte=now - settings.STOCK_HOLD)
+    quotes = PaymentAttempt.objects.filter(
+        invoice=OuterRef("pk"), expires_at__gt=now - settings.QUOTE_GRACE
+    )
+    return (
+        Invoice.objects.unpaid()
+        .filter(Q(settlement=Settlement.WAITING) | has_had_its_time)
+        .filter(Exists(InvoiceLine.objects.held().filter(invoice=OuterRef("pk"))))
+        .exclude(Exists(quotes))
+        .order_by("pk")
+    )
 
 
 def follow_settlement(invoice: Invoice, before: str, by: str):
@@ -78,9 +92,9 @@ def follow_settlement(invoice: Invoice, before: str, by: str):
     if invoice.settlement in (Settlement.WAITING, Settlement.CANCELLED):
         # Nobody pays for them any more.
         invoice.lines.backordered().update(stock=Stock.RETURNED)
-        release_stock(invoice, by)
-        schedule_release(invoice)
-    else:
+        if invoice.settlement == Settlement.CANCELLED:
+            _put_back(invoice, by)
+    elif invoice.settlement != Settlement.UNDERPAID or may_hold(invoice, timezone.now()):
         _take_again(invoice, by)
 
 
@@ -97,7 +111,6 @@ def allocate_backorder(invoice: Invoice, by: str) -> bool:
     if len(lacking) < wanted:
         note = "took from the new stock what was lacking"
         invoice.log(Event.Kind.STAFF_ACTION, by, note)
-        schedule_release(invoice)
         live.announce_after_commit(invoice)
     return not lacking
 

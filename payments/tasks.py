@@ -6,8 +6,8 @@ run twice (a worker may die in the middle), so each asks first whether it is sti
 
 from django_tasks import task
 
-from . import ingestion, notifications, outbox, providers, review, stock
-from .models import Invoice, Mail
+from . import ingestion, notifications, outbox, providers, refunds, review, stock
+from .models import Invoice, Mail, PaymentAttempt, Refund
 from .providers.base import FindsTransactions
 
 # A provider may know of a transaction a little later than its own callback did.
@@ -44,6 +44,31 @@ def verify(context, pk):
         raise LookupError(f"Order {invoice} is not confirmed independently yet.")
 
 
+@task
+def look_again(pk):
+    """Asks the provider whether it still has what other payments may have replaced."""
+    attempt = PaymentAttempt.objects.prefetch_related("transactions").get(pk=pk)
+    provider, absent = providers.get(attempt.provider), set()
+    for payment in attempt.payments_in_question[:PAYMENTS_AT_A_TIME]:
+        if report := _find(provider, payment):
+            ingestion.record_report(provider, report, by="verification")
+        else:
+            absent.add(payment.pk)
+    ingestion.mark_missing(attempt, absent, by="verification")
+
+
+@task
+def verify_refund(pk):
+    """Asks whether a refund's transaction pays what it should; fails until it does."""
+    refund = Refund.objects.select_related("attempt__invoice").get(pk=pk)
+    if refund.is_verified:
+        return
+    sent = refund.transaction_id
+    if (refunds.seen_amount(refund, sent) or 0) < refund.amount:
+        raise LookupError(f"The network does not show {sent} as {refund} yet.")
+    refunds.confirm_sent(refund, sent)
+
+
 def _find(provider, payment):
     """The payment as the service has it, by one question if it can answer that."""
     reference, transaction_id = payment.attempt.reference, payment.transaction_id
@@ -51,11 +76,6 @@ def _find(provider, payment):
         return provider.find_transaction(reference, transaction_id)
     reports = provider.look_up(reference)
     return next((each for each in reports if each.transaction_id == transaction_id), None)
-
-
-@task
-def release_stock(pk):
-    stock.release_stock_when_due(pk)
 
 
 @task
@@ -71,6 +91,11 @@ def give_up(task_path: str, args: list):
             reason = f"the mail “{mail.get_kind_display()}” to {mail.to} could not be sent"
             # Another mail would fare no better.
             review.flag_for_review(mail.invoice, reason, by="worker", is_told=True)
+    elif task_path == outbox.VERIFY_REFUND:
+        for refund in Refund.objects.select_related("invoice", "attempt").filter(pk=args[0]):
+            if not refund.is_verified:
+                reason = f"the network does not show the refund {refund.transaction_id}"
+                review.flag_for_review(refund.invoice, reason, by="worker")
     elif task_path == outbox.VERIFY:
         for invoice in Invoice.objects.filter(pk=args[0]):
             reason = "nobody but a callback confirms the payment: look into your wallet"

@@ -16,7 +16,8 @@ from django.utils.crypto import get_random_string
 from django_tasks.base import TaskContext, TaskResultStatus
 from django_tasks_db.models import DBTaskResult, get_date_max
 
-from . import notifications, tasks
+from . import notifications, settling, stock, tasks
+from .models import BasketLine
 from .models.callback import storable
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ IDLE_SECONDS = 0.5
 TROUBLE_SECONDS = 2
 LOOK_SECONDS = 5
 CLEANING_SECONDS = 3_600
-REMINDING_SECONDS = 30
+CLOCK_SECONDS = 30
 ROWS_AT_A_TIME = 1_000
 
 
@@ -44,7 +45,7 @@ class Worker:
     def __init__(self):
         self.name = get_random_string(32)
         self.running = True
-        self.looks_at = self.cleans_at = self.reminds_at = 0.0
+        self.looks_at = self.cleans_at = self.clocks_at = 0.0
 
     def stop(self, number, frame):
         """Ends after the task at hand; the next signal ends at once, and the lease sees to it."""
@@ -78,13 +79,19 @@ class Worker:
         if now >= self.cleans_at:
             self.clean_up()
             self.cleans_at = now + CLEANING_SECONDS
-        if now >= self.reminds_at:
-            notifications.remind()
-            self.reminds_at = now + REMINDING_SECONDS
+        if now >= self.clocks_at:
+            self.do_what_time_causes()
+            self.clocks_at = now + CLOCK_SECONDS
         task = self.claim()
         if task:
             self.do(task)
         return task is not None
+
+    def do_what_time_causes(self):
+        """No event does it but the clock."""
+        settling.end_overdue()
+        stock.release_overdue()
+        notifications.remind()
 
     def claim(self) -> DBTaskResult | None:
         while task := DBTaskResult.objects.ready().first():
@@ -146,12 +153,13 @@ class Worker:
     def clean_up(self):
         """Forgets what was done longer ago than callbacks are kept; what failed stays.
 
-        Sessions that are over are forgotten as well: baskets, purchases, logins.
+        Baskets and logins that are over are forgotten as well.
         """
         limit = timezone.now() - timedelta(days=settings.CALLBACK_RETENTION_DAYS)
         done = DBTaskResult.objects.successful().filter(finished_at__lt=limit).order_by()
         while pks := list(done.values_list("pk", flat=True)[:ROWS_AT_A_TIME]):
             DBTaskResult.objects.filter(pk__in=pks).delete()
+        BasketLine.objects.forget_old()
         import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
 
 

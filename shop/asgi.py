@@ -13,6 +13,9 @@ from django.urls import path, re_path  # noqa: E402
 from payments.urls import websocket_urlpatterns  # noqa: E402
 
 from .callback_executor import CallbackExecutor, end_in_time  # noqa: E402
+from .startup import refuse_unless_sound  # noqa: E402
+
+refuse_unless_sound()
 
 routes = list(websocket_urlpatterns)
 

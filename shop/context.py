@@ -1,7 +1,8 @@
 from django.conf import settings
 
 from payments.basket import Basket
-from payments.purchases import Purchases
+from payments.purchases import has_purchases
+from payments.visitors import known_visitor, typed_email
 
 # Only what is searched for and turned to is kept: no other page repeats what an address brought.
 KEEPS_QUERY = ["catalogue:product_list", "catalogue:category"]
@@ -21,7 +22,9 @@ def shop(request):
         "SHOP_NAME": settings.SHOP_NAME,
         "SHOP_CURRENCY": settings.SHOP_CURRENCY,
         "SANDBOX": settings.SANDBOX,
+        "STAGING": settings.STAGING,
         "here": here(request),
-        "purchases": Purchases(request.session) if hasattr(request, "session") else None,
-        "basket": Basket(request.session) if hasattr(request, "session") else None,
+        "email_typed": typed_email(request),
+        "has_purchases": has_purchases(request),
+        "basket": Basket(known_visitor(request)),
     }

@@ -3,6 +3,7 @@
 import mimetypes
 import os
 from datetime import timedelta
+from email.utils import formataddr
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ env.read_env(os.environ.get("ENV_FILE", str(BASE_DIR / ".env")), recurse=False)
 SECRET_KEY = env.str("SECRET_KEY")
 DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", [])
+STAGING = env.bool("STAGING", False)
 SITE_URL = env.str("SITE_URL").rstrip("/")
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 # The networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody's, without a proxy.
@@ -83,13 +85,18 @@ else:
     }
 
 REDIS_URL = env.str("REDIS_URL", "")
+# What guards the shop is kept apart from what strangers can fill, so that nobody pushes it out:
+# prices, spare addresses and locks in "default", the counts of the limits in "limits".
+CACHE_ENTRIES = {"default": 10_000, "limits": 100_000, "strangers": 5_000}
 if REDIS_URL:
     CACHES = {
-        "default": {
+        name: {
             "BACKEND": "shop.cache.ForgivingRedisCache",
             "LOCATION": REDIS_URL,
+            "KEY_PREFIX": name,
             "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
         }
+        for name in CACHE_ENTRIES
     }
     CHANNEL_LAYERS = {
         "default": {
@@ -100,10 +107,12 @@ if REDIS_URL:
     }
 else:
     CACHES = {
-        "default": {
+        name: {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "OPTIONS": {"MAX_ENTRIES": 10_000},
+            "LOCATION": name,
+            "OPTIONS": {"MAX_ENTRIES": entries},
         }
+        for name, entries in CACHE_ENTRIES.items()
     }
     CHANNEL_LAYERS = {"default": {"BACKEND": "payments.live.MemoryChannelLayer"}}
 
@@ -123,7 +132,10 @@ EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
 vars().update({name: value for name, value in EMAIL_CONFIG.items() if name.startswith("EMAIL_")})
 EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", 10)
 MERCHANT_EMAIL = env.str("MERCHANT_EMAIL", "")
-DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", "shop@example.com")
+# A name may be written as people write it: what mail programs want in quotes gets them here.
+_name, _, _address = env.str("EMAIL_FROM", "shop@example.com").strip().rpartition("<")
+DEFAULT_FROM_EMAIL = formataddr((_name.strip(' "'), _address.strip("> ")))
+EMAIL_REPLY_TO = env.str("EMAIL_REPLY_TO", "").strip()
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("es", "Español")]
@@ -176,6 +188,7 @@ VERIFY_FROM = env.decimal("VERIFY_FROM", 500)
 DROP_AFTER = timedelta(minutes=env.int("DROP_AFTER_MINUTES", 60))
 WATCH_LIFETIME = timedelta(hours=env.int("WATCH_HOURS", 24))
 RECONCILE_DAYS = env.int("RECONCILE_DAYS", 30)
+ORDER_LIFETIME = timedelta(days=env.int("ORDER_DAYS", 7))
 STOCK_HOLD = timedelta(hours=env.int("STOCK_HOURS", 24))
 CALLBACK_RETENTION_DAYS = env.int("CALLBACK_RETENTION_DAYS", 90)
 
@@ -188,6 +201,7 @@ LIMITS = {
     "look-ups": env.str("LIMIT_LOOK_UPS", "100/hour"),
     "refunds": env.str("LIMIT_REFUNDS", "100/hour"),
     "e-mails": env.str("LIMIT_E_MAILS", "100/hour"),
+    "e-mails-per-recipient": env.str("LIMIT_E_MAILS_PER_RECIPIENT", "10/hour; 30/day"),
 }
 MAX_OPEN_INVOICES_PER_VISITOR = env.int("MAX_OPEN_INVOICES_PER_VISITOR", 10)
 MAX_OPEN_INVOICES = env.int("MAX_OPEN_INVOICES", 400)
@@ -207,7 +221,7 @@ SANDBOX_WALLET_URL = f"{BLOCKONOMICS_URL}/" if SANDBOX else ""
 
 INSTALLED_APPS = [
     "daphne",
-    "shop.admin_site.AdminSiteConfig",
+    "shop.apps.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -233,7 +247,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "shop.languages.Languages",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+    "shop.csrf.FormGuard",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -288,14 +302,18 @@ _is_https = SITE_URL.startswith("https://")
 SECURE_SSL_REDIRECT = _is_https
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if _is_https else 0
-# Other sites of the same domain are not ours to decide about.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+# Other sites of the same domain are not ours to decide about; shop.csrf is Django's guard of forms.
+SILENCED_SYSTEM_CHECKS = ["security.W003", "security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
-# A browser knows its basket and its purchases for half a year, a merchant's login ends much sooner.
-SESSION_COOKIE_AGE = 180 * 24 * 60 * 60
-STAFF_LOGIN_AGE = 14 * 24 * 60 * 60
+# For so long a browser finds its basket and its purchases again.
+VISITOR_COOKIE_AGE = 180 * 24 * 60 * 60
+# Staff alone have sessions.
+SESSION_COOKIE_AGE = 14 * 24 * 60 * 60
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
+CSRF_FAILURE_VIEW = "shop.csrf.refused"
+# With this name browsers take it from this very host only, and only over https.
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _is_https else "csrftoken"
 X_FRAME_OPTIONS = "DENY"
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -11,7 +11,7 @@ import pytest
 import responses
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
-from django.core.cache import cache
+from django.core.cache import caches
 from django.core.files.base import ContentFile
 from django.db import connection
 from django.utils import timezone
@@ -132,9 +132,19 @@ def quick_passwords(settings):
 
 @pytest.fixture(autouse=True)
 def a_clean_cache():
-    cache.clear()
+    for each in caches.settings:
+        caches[each].clear()
     yield
-    cache.clear()
+    for each in caches.settings:
+        caches[each].clear()
+
+
+@pytest.fixture
+def caches_in_memory(settings):
+    """Caches that can be looked into, whatever the shop's are."""
+    backend = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    settings.CACHES = {name: {**backend, "LOCATION": f"test-{name}"} for name in settings.CACHES}
+    return lambda name: {key.split(":")[-1] for key in caches[name]._cache}
 
 
 @pytest.fixture(autouse=True)

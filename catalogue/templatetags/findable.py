@@ -7,6 +7,8 @@ from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
+from payments.templatetags.money import plain_fiat
+
 register = template.Library()
 
 # As Django's json_script: nothing in a text may end the element, or begin another.
@@ -33,7 +35,7 @@ def product_data(product):
         "offers": {
             "@type": "Offer",
             "url": url,
-            "price": str(product.price),
+            "price": plain_fiat(product.price),
             "priceCurrency": settings.SHOP_CURRENCY,
             "availability": f"https://schema.org/{state}",
         },

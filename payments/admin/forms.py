@@ -1,10 +1,13 @@
 """What staff fill in at the desk."""
 
+import re
+
 from django import forms
 from django.core import signing
 
 from payments import providers
-from payments.models import Refund, Transaction
+from payments.models import Invoice, Refund, Transaction
+from payments.models.callback import NOTE_LENGTH
 from payments.providers.base import RefundsByHand
 from payments.refunds import ShownRefund
 
@@ -16,6 +19,26 @@ class CancelForm(forms.Form):
     reason = forms.CharField(
         max_length=200, help_text="It is kept in the timeline; the shopper does not read it."
     )
+
+
+class RemarkForm(forms.Form):
+    remark = forms.CharField(max_length=NOTE_LENGTH, help_text="What you found out about it.")
+
+
+class AttachForm(forms.Form):
+    """To which order money belongs whose address no order has."""
+
+    order = forms.CharField(max_length=40, help_text="The order code, like 7K3M-QX2P.")
+    reason = forms.CharField(
+        max_length=160, help_text="How you know that it belongs there; kept in the timeline."
+    )
+
+    def clean_order(self):
+        code = re.sub(r"[\W_]", "", self.cleaned_data["order"]).upper()
+        invoice = Invoice.objects.filter(order_code=code).first()
+        if invoice is None:
+            raise forms.ValidationError("There is no order with this code.")
+        return invoice
 
 
 class RefundSentForm(forms.ModelForm):
@@ -31,6 +54,8 @@ class RefundSentForm(forms.ModelForm):
         widget=forms.TextInput({"size": 70, "spellcheck": "false", "autocomplete": "off"}),
     )
     shown = forms.CharField(widget=forms.HiddenInput)
+    # What the network says that the transaction pays there; None if it knows of nothing.
+    seen_amount: int | None = None
 
     class Meta:
         model = Refund
@@ -41,14 +66,22 @@ class RefundSentForm(forms.ModelForm):
         if "shown" in self.fields:
             self.fields["shown"].initial = figures(self.instance)
 
+    @staticmethod
+    def as_written(refund: Refund, given: str) -> str:
+        """The transaction id as the network writes it; raises ValidationError."""
+        provider = providers.get(refund.attempt.provider)
+        is_by_hand = isinstance(provider, RefundsByHand)
+        return provider.clean_transaction_id(given) if is_by_hand else given
+
     def clean_transaction_id(self):
-        provider = providers.get(self.instance.attempt.provider)
-        sent = self.cleaned_data["transaction_id"]
-        if isinstance(provider, RefundsByHand):
-            sent = provider.clean_transaction_id(sent)
+        sent = self.as_written(self.instance, self.cleaned_data["transaction_id"])
         paid = Transaction.objects.of(self.instance.invoice)
         if paid.filter(transaction_id=sent).exists():
             raise forms.ValidationError("With this one the shopper paid you.")
+        owed = self.instance.current_amount
+        if self.seen_amount is not None and self.seen_amount < owed:
+            seen, owed = map(self.instance.attempt.format, (self.seen_amount, owed))
+            raise forms.ValidationError(f"This one pays {seen} there, and {owed} go back.")
         return sent
 
     def clean_shown(self):
@@ -58,7 +91,9 @@ class RefundSentForm(forms.ModelForm):
 
     def clean(self):
         before = self.cleaned_data.get("shown")
-        now = ShownRefund(self.instance.destination, self.instance.current_amount)
+        now = read_figures(figures(self.instance), self.instance) or ShownRefund(
+            self.instance.destination, 0
+        )
         if self.errors and before and before != now:
             self._ask_which(before, now)
 
@@ -80,13 +115,15 @@ class RefundSentForm(forms.ModelForm):
 
 def figures(refund: Refund) -> str:
     """What the page tells to send, and where to, as only the shop can sign it."""
-    return signing.dumps([refund.pk, refund.destination, refund.current_amount], salt=SHOWN)
+    told = [refund.pk, refund.destination, refund.current_amount, refund.transaction_id]
+    return signing.dumps(told, salt=SHOWN)
 
 
 def read_figures(signed: str, refund: Refund) -> ShownRefund | None:
     """Those figures, if they are of this refund and there was something to send."""
     try:
-        pk, destination, amount = signing.loads(signed, salt=SHOWN)
+        pk, destination, amount, recorded = signing.loads(signed, salt=SHOWN)
     except (signing.BadSignature, ValueError):
         return None
-    return ShownRefund(destination, amount) if pk == refund.pk and amount > 0 else None
+    is_meant = pk == refund.pk and amount > 0
+    return ShownRefund(destination, amount, recorded) if is_meant else None

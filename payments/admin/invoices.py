@@ -1,10 +1,6 @@
-import re
-
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Exists, OuterRef, Prefetch
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -22,17 +18,24 @@ from payments.providers.base import LimitsUnusedAddresses
 from payments.settlement import Settlement
 from payments.templatetags.money import fiat
 
+from . import actions
 from .forms import CancelForm
+from .pasted import meant_by
 from .read_only import ReadOnly
 
 
 class LineInline(ReadOnly, admin.TabularInline):
     model = InvoiceLine
-    fields = ["title", "product", "quantity", "unit_price", "stock"]
+    fields = ["title", "product", "quantity", "price", "stock"]
+    readonly_fields = ["price"]
     extra = 0
 
+    @admin.display(description="unit price")
+    def price(self, line):
+        return fiat(line.unit_price, line.invoice.currency)
+
     def get_queryset(self, request):
-        return super().get_queryset(request).select_related("product")
+        return super().get_queryset(request).select_related("product", "invoice")
 
 
 class AttemptInline(ReadOnly, admin.StackedInline):
@@ -89,6 +92,20 @@ class ReviewFilter(admin.SimpleListFilter):
         return queryset.exclude(review="") if self.value() else queryset
 
 
+class OverpaidFilter(admin.SimpleListFilter):
+    title = "too much paid"
+    parameter_name = "overpaid"
+
+    def lookups(self, request, model_admin):
+        return [("kept", "Overpaid, nothing sent back"), ("all", "Overpaid")]
+
+    def queryset(self, request, queryset):
+        if not self.value():
+            return queryset
+        overpaid = queryset.filter(is_overpaid=True)
+        return overpaid.exclude(refunds__state="sent") if self.value() == "kept" else overpaid
+
+
 class EventInline(ReadOnly, admin.TabularInline):
     model = Event
     verbose_name_plural = "timeline"
@@ -105,19 +122,34 @@ class MailInline(ReadOnly, admin.TabularInline):
 
 @admin.register(Invoice)
 class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["order", "sold", "price", "now", "confirmed", "depth", "created_at", "paid_at"]
-    list_filter = [SettlementFilter, ReviewFilter, "created_at"]
+    list_display = [
+        "order",
+        "sold",
+        "price",
+        "now",
+        "confirmed",
+        "overpaid",
+        "depth",
+        "created_at",
+        "paid_at",
+    ]
+    list_filter = [SettlementFilter, ReviewFilter, OverpaidFilter, "created_at"]
     search_fields = [
         "order_code",
         "attempts__reference",
         "attempts__transactions__transaction_id",
+        "refunds__transaction_id",
         "email",
+        "=key",
     ]
-    search_help_text = "Order code, address, transaction id or e-mail address"
+    search_help_text = (
+        "Order code, address, transaction id or e-mail address, or a link that has one of them"
+    )
     date_hierarchy = "created_at"
     ordering = ["-created_at", "-pk"]
     show_full_result_count = False
     list_per_page = 50
+    view_on_site = False
     inlines = [LineInline, AttemptInline, EventInline, MailInline, CallbackInline]
     actions = ["mark_as_reviewed", "cancel"]
     fieldsets = [
@@ -147,20 +179,14 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     @admin.action(description="Cancel, so that nothing is delivered", permissions=["review"])
     def cancel(self, request, queryset):
         """Asks for the reason first; what is paid meanwhile is delivered and stays so."""
-        form = CancelForm(request.POST if "confirmed" in request.POST else None)
+        form = actions.filled_in(CancelForm, request)
         if not form.is_valid():
-            return TemplateResponse(
-                request,
-                "admin/payments/cancel.html",
-                {
-                    **self.admin_site.each_context(request),
-                    "title": "Cancel, so that nothing is delivered",
-                    "opts": self.opts,
-                    "invoices": queryset,
-                    "form": form,
-                    "action_checkbox_name": ACTION_CHECKBOX_NAME,
-                },
+            label = "Cancel, so that nothing is delivered"
+            told = (
+                "These orders will never count as paid, and nothing of them is delivered. Whoever "
+                "has paid something can ask for it back on the page of the order."
             )
+            return actions.ask(self, request, queryset, form, "cancel", label, told)
         for invoice in queryset:
             reason = form.cleaned_data["reason"]
             if refunds.cancel(invoice, f"merchant {request.user}", reason):
@@ -178,11 +204,8 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
         return super().get_queryset(request).prefetch_related(*related)
 
     def get_search_results(self, request, queryset, search_term):
-        """Order codes are read out as 7K3M-QX2P and kept without the hyphen."""
-        words = search_term.split()
-        if len(words) == 1 and re.fullmatch(r"\w{1,4}-\w{0,4}", words[0], re.ASCII):
-            search_term = words[0].replace("-", "")
-        return super().get_search_results(request, queryset, search_term)
+        """Links are pasted as they are."""
+        return super().get_search_results(request, queryset, meant_by(search_term))
 
     @admin.display(ordering="order_code")
     def order(self, invoice):
@@ -214,7 +237,8 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="overpaid")
     def overpaid(self, invoice):
-        return invoice.attempt.format(invoice.attempt.tally.excess)
+        over = [attempt for attempt in invoice.attempts.all() if attempt.is_overpaid]
+        return ", ".join(attempt.format(attempt.tally.excess) for attempt in over) or "–"
 
     @admin.display(description="to send back")
     def refund(self, invoice):
@@ -235,6 +259,15 @@ class InvoiceAdmin(ReadOnly, admin.ModelAdmin):
     def transactions(self, invoice):
         rows = {"transactions": invoice.transactions}
         return render_to_string("admin/payments/transactions.html", rows)
+
+    def get_fieldsets(self, request, obj=None):
+        """Whoever may only look does not get the key: it opens the goods and the refund."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if request.user.has_perm("payments.act_for_shopper"):
+            return fieldsets
+        (name, options), *others = fieldsets
+        fields = [field for field in options["fields"] if field != "page"]
+        return [(name, {**options, "fields": fields}), *others]
 
     @admin.display(description="the shopper's page")
     def page(self, invoice):

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -10,7 +10,7 @@ from django.utils.html import format_html
 
 from payments import providers, refunds
 from payments.models import PaymentAttempt, Refund
-from payments.providers.base import RefundsByHand
+from payments.providers.base import ProviderError, RefundsByHand
 
 from .forms import RefundSentForm, figures, read_figures
 
@@ -38,7 +38,7 @@ class RefundAdmin(admin.ModelAdmin):
     """Money that shoppers want back: paid from the merchant's own wallet, and recorded here."""
 
     form = RefundSentForm
-    list_display = ["order", "to_send", "destination", "standing", "requested_at", "sent_at"]
+    list_display = ["of_order", "to_send", "destination", "standing", "requested_at", "sent_at"]
     list_filter = [RefundStateFilter, "requested_at"]
     search_fields = ["invoice__order_code", "destination", "transaction_id"]
     search_help_text = "Order code, destination or transaction id"
@@ -49,6 +49,7 @@ class RefundAdmin(admin.ModelAdmin):
     facts = [
         *["order", "standing", "to_send", "unconfirmed", "verified", "destination", "ours", "pay"],
         *["note", "requested_at", "withdrawn_at", "sending_at", "sent_at", "sent_by"],
+        "verified_at",
     ]
 
     def has_add_permission(self, request):
@@ -58,9 +59,9 @@ class RefundAdmin(admin.ModelAdmin):
         return False
 
     def has_change_permission(self, request, obj=None):
-        """What was recorded stays; until then somebody who may pays and records it."""
-        is_unsent = obj is None or not obj.is_sent
-        return is_unsent and super().has_change_permission(request, obj)
+        """What was seen stays; until then somebody who may pays, records and corrects it."""
+        is_open = obj is None or not obj.is_verified
+        return is_open and super().has_change_permission(request, obj)
 
     def get_queryset(self, request):
         return (
@@ -94,15 +95,38 @@ class RefundAdmin(admin.ModelAdmin):
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
         """A second click on "Save" hears that it is done."""
-        if request.method == "POST" and self._was_recorded(object_id):
+        if request.method == "POST" and self._was_recorded(request, object_id):
             self.message_user(request, "This refund was recorded already.", messages.WARNING)
             return redirect(request.path)
         if request.method == "POST" and "step" in request.POST:
             return self._take_step(request, object_id)
+        if request.method == "POST":
+            request.seen_amount = self._ask_the_network(request, object_id)
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def _was_recorded(self, object_id: str) -> bool:
-        return object_id.isdigit() and Refund.objects.sent().filter(pk=object_id).exists()
+    def _was_recorded(self, request, object_id: str) -> bool:
+        refund = self.get_object(request, object_id)
+        if refund is None or not refund.is_sent:
+            return False
+        shown = read_figures(request.POST.get("shown", ""), refund)
+        is_correction = shown is not None and shown.transaction_id == refund.transaction_id
+        return refund.is_verified or not is_correction
+
+    def _ask_the_network(self, request, object_id) -> int | None:
+        """What the transaction pays; here, since the form is judged in a database transaction."""
+        refund, given = self.get_object(request, object_id), request.POST.get("transaction_id")
+        if refund is None or not given or not self._may_record(request, refund):
+            return None
+        try:
+            sent = RefundSentForm.as_written(refund, given)
+            return refunds.seen_amount(refund, sent)
+        except (ProviderError, ValidationError):
+            return None  # the worker asks again; what is no id, the form says
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        form = super().get_form(request, obj, change, **kwargs)
+        form.seen_amount = getattr(request, "seen_amount", None)
+        return form
 
     def render_change_form(self, request, context, *args, obj=None, **kwargs):
         if self._may_record(request, obj):
@@ -111,6 +135,11 @@ class RefundAdmin(admin.ModelAdmin):
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def _advice(self, refund) -> str:
+        if refund.is_sent:
+            return (
+                "The network does not show this transaction yet, so the shopper has not been told. "
+                "If it is a slip, correct it; the refund itself stays recorded as sent."
+            )
         if refund.is_withdrawn:
             return (
                 "The shopper has taken this back: send nothing. If you had sent it before, record "
@@ -164,10 +193,18 @@ class RefundAdmin(admin.ModelAdmin):
         sent, shown = form.cleaned_data["transaction_id"], form.cleaned_data["shown"]
         try:
             refunds.record_sent(obj, sent, shown, by=f"merchant {request.user}")
+            if form.seen_amount is None:
+                told = "The network does not show it yet: the shopper is told as soon as it does."
+                self.message_user(request, told, messages.WARNING)
         except refunds.AlreadyRefunded:  # between the look above and the lock
             self.message_user(request, "It was recorded already.", messages.WARNING)
 
     @admin.display(description="order", ordering="invoice__order_code")
+    def of_order(self, refund):
+        """Leads to the refund; a link to the order inside it would leave it empty."""
+        return refund.invoice.order
+
+    @admin.display(description="order")
     def order(self, refund):
         return format_html(
             '<a href="{}">{}</a>',
@@ -177,7 +214,8 @@ class RefundAdmin(admin.ModelAdmin):
 
     @admin.display(description="state")
     def standing(self, refund):
-        return refund.get_state_display()
+        unseen = refund.is_sent and not refund.is_verified
+        return f"{refund.get_state_display()}{', not seen on the network yet' * unseen}"
 
     @admin.display(description="amount")
     def to_send(self, refund):

@@ -16,11 +16,11 @@ def check_settings() -> Iterator[CheckMessage]:
             hint=f"It is one of {', '.join(NETWORKS)}.",
             id="payments.E003",
         )
-    elif settings.BITCOIN_NETWORK != "main" and not settings.DEBUG:
+    elif settings.BITCOIN_NETWORK != "main" and not (settings.DEBUG or settings.STAGING):
         yield Error(
             f"DEBUG is off and BITCOIN_NETWORK is {settings.BITCOIN_NETWORK!r}: goods would be "
             "sold for coins without worth.",
-            hint="Set it to main.",
+            hint="Set it to main or, if this is a shop to try things with, STAGING to true.",
             id="payments.E009",
         )
     if settings.BLOCK_EXPLORER and not explorer.PATTERN.fullmatch(settings.BLOCK_EXPLORER):

@@ -2,6 +2,7 @@
 from catalogue.models import Category, Picture, Product
 
 from .attempt import PaymentAttempt
+from .basket_line import BasketLine
 from .callback import Callback
 from .delivery import Delivery
 from .event import Event
@@ -14,6 +15,7 @@ from .refund import Refund
 from .transaction import Transaction
 
 __all__ = [
+    "BasketLine",
     "Callback",
     "Category",
     "Delivery",

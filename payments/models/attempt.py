@@ -87,7 +87,7 @@ class PaymentAttempt(models.Model):
     redirect_url = models.URLField(max_length=2000, blank=True)
 
     rate = models.DecimalField(
-        max_digits=20, decimal_places=8, help_text="Fiat for one whole of the asset."
+        max_digits=24, decimal_places=8, help_text="Fiat for one whole of the asset."
     )
     due = models.BigIntegerField(help_text="What the quote asks for, in the smallest unit.")
     quoted_at = models.DateTimeField()
@@ -137,7 +137,10 @@ class PaymentAttempt(models.Model):
         return quote.rate if moment < quote.expires_at + settings.QUOTE_GRACE else None
 
     def quote_in_words(self) -> str:
-        rate, until = self.rate.normalize(), f"{self.expires_at:%Y-%m-%d %H:%M:%S %Z}"
+        rate, until = (
+            self.rate.normalize(),
+            f"{timezone.localtime(self.expires_at):%Y-%m-%d %H:%M:%S %Z}",
+        )
         return f"{self.format(self.due)} at {rate:f} {self.invoice.currency} until {until}"
 
     # The units of its asset
@@ -156,6 +159,23 @@ class PaymentAttempt(models.Model):
         return self.invoice.balance.tally(self.pk)
 
     @property
+    def payments_in_question(self) -> list[Transaction]:
+        """Payments that the network may have forgotten, as far as the books can tell; the largest
+        first: those in no block that came before another one, and dropped ones that a callback
+        told of since.
+        """
+        rows = list(self.transactions.all())
+        alive = [row for row in rows if not row.dropped_at]
+        overtaken = [row for row in alive[:-1] if not row.is_in_block]
+        returning = [row for row in rows if row.dropped_at and row.last_seen > row.dropped_at]
+        return sorted(overtaken + returning, key=lambda row: -row.amount)
+
+    def payments_after(self, payment: Transaction) -> list[Transaction]:
+        """Those that were first seen later, as far as the network still has them."""
+        rows = [row for row in self.transactions.all() if not row.dropped_at]
+        return [row for row in rows if row.first_seen > payment.first_seen]
+
+    @property
     def outstanding(self) -> int:
         """What is still to be paid, at the quote's rate.
 
@@ -165,14 +185,29 @@ class PaymentAttempt(models.Model):
         if not balance.asks_for_more:
             return 0
         # What is smaller cannot be sent.
-        smallest = self.invoice.policy.smallest_payment(self.asset_code)
-        return max(self.asset.to_units(balance.missing, self.rate), smallest)
+        return max(self.asset.to_units(balance.missing, self.rate), self.smallest_payment)
+
+    @property
+    def is_rounded_up(self) -> bool:
+        """Whether more is asked for than is missing, since less cannot be sent."""
+        missing = self.asset.to_units(self.invoice.balance.missing, self.rate)
+        return self.outstanding > missing
+
+    @property
+    def smallest_payment(self) -> int:
+        """The least that can be sent this way, in the smallest unit."""
+        return self.invoice.policy.smallest_payment(self.asset_code)
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether what is too much would be seen in the currency, sent back or not."""
+        worth = self.asset.to_fiat(self.tally.excess, self.rate)
+        return worth >= Asset.fiat(self.invoice.currency).smallest
 
     @property
     def is_overpaid(self) -> bool:
         """Whether so much too much came in that it could be sent back."""
-        smallest = self.invoice.policy.smallest_payment(self.asset_code)
-        return self.tally.excess >= smallest
+        return self.tally.excess >= self.smallest_payment
 
     @property
     def refund(self):

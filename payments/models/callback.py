@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from payments.providers.base import AuthenticCallback
+from payments.providers.base import AuthenticCallback, TransactionReport
 
 from .invoice import Invoice
 
@@ -52,6 +52,13 @@ class Callback(models.Model):
     )
     outcome = models.CharField(max_length=20, choices=Outcome, default=Outcome.RECEIVED)
     note = models.CharField(max_length=NOTE_LENGTH, blank=True)
+    # What it says of a payment, as far as it could be understood.
+    reference = models.CharField(max_length=255, blank=True)
+    amount = models.BigIntegerField(null=True, blank=True, help_text="In the smallest unit.")
+    transaction_id = models.CharField("transaction id", max_length=255, blank=True)
+    remark = models.CharField(
+        max_length=NOTE_LENGTH, blank=True, help_text="What somebody of the staff found out."
+    )
 
     objects = CallbackManager()
 
@@ -60,6 +67,7 @@ class Callback(models.Model):
         indexes = [
             models.Index(fields=["outcome", "-id"], name="callbacks_by_outcome"),
             models.Index(fields=["received_at"], name="callbacks_by_age"),
+            models.Index(fields=["provider", "reference"], name="callbacks_by_reference"),
         ]
 
     def __str__(self):
@@ -70,8 +78,18 @@ class Callback(models.Model):
         """What came, for a provider to parse once more."""
         return AuthenticCallback(self.query, self.body)
 
-    def conclude(self, outcome: str, invoice: Invoice | None = None, note: str = ""):
-        """Writes down what became of it."""
+    def conclude(
+        self,
+        outcome: str,
+        invoice: Invoice | None = None,
+        note: str = "",
+        report: TransactionReport | None = None,
+    ):
+        """Writes down what became of it, and what it said: of several reports, the last."""
         self.outcome, self.invoice = outcome, invoice
         self.note = storable(note)[:NOTE_LENGTH]
-        self.save(update_fields=["outcome", "invoice", "note"])
+        if report:
+            self.reference, self.amount = report.reference, report.amount
+            self.transaction_id = report.transaction_id
+        told = ["reference", "amount", "transaction_id"] if report else []
+        self.save(update_fields=["outcome", "invoice", "note", *told])

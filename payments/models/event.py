@@ -39,6 +39,7 @@ class Event(models.Model):
         UNCOVERED = "uncovered", "No longer covered"
         PAID = "paid", "Paid"
         PAID_LATE = "paid-late", "Paid, although late"
+        MISSED = "missed", "Payment not found on the network"
         DROPPED = "dropped", "Payment gone from the network"
         RETURNED = "returned", "Payment back on the network"
         REVIEW = "review", "Needs review"

@@ -20,6 +20,9 @@ from .transaction import Transaction
 ORDER_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 SHOPPER = "shopper"
+# Who cancels an order that was not paid in its time.
+TIME = "time"
+UNCOVERED = [Settlement.WAITING.value, Settlement.UNDERPAID.value]
 
 
 def new_key() -> str:
@@ -35,7 +38,15 @@ class InvoiceQuerySet(models.QuerySet):
         return self.filter(settlement=Settlement.PAID)
 
     def unpaid(self):
-        return self.filter(settlement__in=[Settlement.WAITING, Settlement.UNDERPAID])
+        return self.filter(settlement__in=UNCOVERED)
+
+    def overdue(self):
+        """Not covered in the time that there is for it; what is of unknown worth may cover it."""
+        unvalued = Transaction.objects.filter(
+            attempt__invoice=OuterRef("pk"), rate=None, dropped_at=None
+        )
+        ended = self.unpaid().filter(created_at__lte=timezone.now() - settings.ORDER_LIFETIME)
+        return ended.exclude(Exists(unvalued))
 
     def with_key(self, key: str):
         """The invoice that a URL means; nothing at all for what cannot be a key."""
@@ -72,8 +83,8 @@ class InvoiceQuerySet(models.QuerySet):
 class Invoice(models.Model):
     """One purchase: what was bought, by whom, the total in fiat, and how it stands.
 
-    How it is paid, its attempts know. Its settlement is drawn from the facts; only the verbs in
-    `ingestion`, `quoting` and `checkout` write it.
+    How it is paid, its attempts know. Its settlement is drawn from the facts; only
+    `settling.settle` writes it.
     """
 
     Settlement = Settlement
@@ -87,7 +98,7 @@ class Invoice(models.Model):
     )
 
     currency = models.CharField(max_length=3)
-    total = models.DecimalField(max_digits=14, decimal_places=2)
+    total = models.DecimalField(max_digits=19, decimal_places=4)
     tax_name = models.CharField(max_length=30, blank=True, help_text="As on the day of the sale.")
     tax_rate = models.DecimalField(
         max_digits=7, decimal_places=4, default=0, help_text="In percent; the total includes it."
@@ -95,6 +106,9 @@ class Invoice(models.Model):
 
     settlement = models.CharField(max_length=10, default=Settlement.WAITING.value)
     paid_at = models.DateTimeField(null=True, blank=True)
+    is_overpaid = models.BooleanField(
+        "overpaid", default=False, help_text="So much too much came that it could be sent back."
+    )
     cancelled_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = models.CharField(max_length=160, blank=True)
     review = models.CharField(
@@ -107,6 +121,9 @@ class Invoice(models.Model):
     objects = InvoiceQuerySet.as_manager()
 
     class Meta:
+        permissions = [
+            ("act_for_shopper", "Can act for the shopper: open an order's own page from the desk")
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(total__gt=0), name="an_invoice_asks_for_something"),
             models.CheckConstraint(
@@ -126,6 +143,11 @@ class Invoice(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="invoices_by_age"),
             models.Index(fields=["settlement", "-created_at"], name="invoices_by_settlement"),
+            models.Index(
+                fields=["-created_at"],
+                name="invoices_overpaid",
+                condition=Q(is_overpaid=True),
+            ),
             models.Index(fields=["visitor"], name="invoices_by_visitor"),
             models.Index(fields=["email"], name="invoices_by_email"),
         ]
@@ -144,7 +166,7 @@ class Invoice(models.Model):
     @property
     def tax(self) -> Decimal:
         """The tax that the total includes, as of the day of the sale."""
-        return money.included_tax(self.total, self.tax_rate)
+        return money.included_tax(self.total, self.tax_rate, self.currency)
 
     def log(self, kind: str, by: str, note: str = ""):
         """Writes one line of the timeline, in the transaction of what it tells."""
@@ -172,6 +194,21 @@ class Invoice(models.Model):
     def expires_at(self) -> datetime:
         """When the last of its quotes ends."""
         return max(attempt.expires_at for attempt in self.attempts.all())
+
+    @property
+    def quote_count(self) -> int:
+        """How many quotes there have been, over all its attempts."""
+        attempts = self.attempts.all()
+        return len(attempts) + sum(attempt.earlier_quotes.count() for attempt in attempts)
+
+    @property
+    def ends_at(self) -> datetime:
+        """Until then it may be paid; what comes for the first time afterwards is given back."""
+        return self.created_at + settings.ORDER_LIFETIME
+
+    def has_ended(self, at: datetime) -> bool:
+        """Whether its time was over by then; what is covered is only waited for."""
+        return at >= self.ends_at and self.settlement in UNCOVERED
 
     # What the facts amount to
 
@@ -245,6 +282,10 @@ class Invoice(models.Model):
     def is_cancelled_by_shopper(self) -> bool:
         """Then they may reinstate it; what the merchant cancelled stays so."""
         return self.cancelled_by == SHOPPER
+
+    @property
+    def is_cancelled_by_time(self) -> bool:
+        return self.cancelled_by == TIME
 
     @property
     def refundable(self) -> dict[int, int]:

@@ -59,7 +59,7 @@ class InvoiceLine(models.Model):
     invoice = models.ForeignKey("Invoice", on_delete=models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="lines")
     title = models.CharField(max_length=120)
-    unit_price = models.DecimalField(max_digits=12, decimal_places=2)
+    unit_price = models.DecimalField(max_digits=17, decimal_places=4)
     quantity = models.PositiveSmallIntegerField(default=1)
     file = models.CharField(
         max_length=100, blank=True, help_text="The file that was sold, whatever is sold now."

@@ -8,6 +8,7 @@ class Mail(models.Model):
         CREATED = "created", "Link to the order"
         NEEDS = "needs", "Something is still to be paid"
         PAID = "paid", "Receipt and goods"
+        OVERPAID = "overpaid", "Too much was paid"
         UNCOVERED = "uncovered", "A payment is gone"
         REVIEW = "review", "A person looks at it"
         SOLD = "sold", "Something was sold"

@@ -17,7 +17,7 @@ class Quote(models.Model):
     attempt = models.ForeignKey(
         "PaymentAttempt", on_delete=models.CASCADE, related_name="earlier_quotes"
     )
-    rate = models.DecimalField(max_digits=20, decimal_places=8)
+    rate = models.DecimalField(max_digits=24, decimal_places=8)
     due = models.BigIntegerField(help_text="In the smallest unit of the attempt's asset.")
     quoted_at = models.DateTimeField()
     expires_at = models.DateTimeField()

@@ -15,6 +15,9 @@ class RefundQuerySet(models.QuerySet):
     def sent(self):
         return self.filter(state=Refund.State.SENT)
 
+    def verified(self):
+        return self.filter(verified_at__isnull=False)
+
     def withdrawn(self):
         return self.filter(state=Refund.State.WITHDRAWN)
 
@@ -50,6 +53,9 @@ class Refund(models.Model):
     transaction_id = models.CharField("transaction id", max_length=255, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     sent_by = models.CharField(max_length=160, blank=True)
+    verified_at = models.DateTimeField(
+        "seen on the network", null=True, blank=True, help_text="Empty: nobody but staff says so."
+    )
 
     objects = RefundQuerySet.as_manager()
 
@@ -64,6 +70,10 @@ class Refund(models.Model):
                 & ~models.Q(transaction_id="")
                 & ~models.Q(sent_by=""),
                 name="sent_wholly_or_not_at_all",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(verified_at__isnull=True) | models.Q(state="sent"),
+                name="verified_only_if_sent",
             ),
             models.CheckConstraint(
                 condition=models.Q(state="withdrawn", withdrawn_at__isnull=False)
@@ -93,6 +103,11 @@ class Refund(models.Model):
     @property
     def is_sent(self) -> bool:
         return self.state == self.State.SENT
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether its transaction was seen to pay what it should; until then it can be mended."""
+        return self.verified_at is not None
 
     @property
     def is_being_sent(self) -> bool:

@@ -43,11 +43,11 @@ class Transaction(models.Model):
         default=False, help_text="Marked as replaceable while unconfirmed."
     )
     rate = models.DecimalField(
-        max_digits=20,
+        max_digits=24,
         decimal_places=8,
         null=True,
         blank=True,
-        help_text="Fiat for one whole of the asset, as promised or as of its first sighting.",
+        help_text="Fiat for one whole of the asset: the promised rate, or that of its first day.",
     )
     late = models.BooleanField(
         default=False, help_text="First seen after the quote: valued at the market's rate."
@@ -56,6 +56,9 @@ class Transaction(models.Model):
         null=True,
         blank=True,
         help_text="The confirmations that others than callbacks reported; empty: nobody has.",
+    )
+    verified_at = models.DateTimeField(
+        null=True, blank=True, help_text="When others than callbacks last reported it."
     )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
@@ -96,6 +99,7 @@ class Transaction(models.Model):
             confirmations=report.confirmations,
             is_final=report.is_final,
             verified_confirmations=report.confirmations if by in INDEPENDENT else None,
+            verified_at=at if by in INDEPENDENT else None,
             replaceable=report.is_replaceable,
             rate=rate,
             late=late,
@@ -133,10 +137,10 @@ class Transaction(models.Model):
             changes.append((Kind.SEEN, f"{self.transaction_id} is marked as replaceable"))
         if self.rate is None and rate is not None:
             changes += self.value_at(rate)
-        if is_independent or report.confirmations or report.is_final:
-            # A late echo of a callback proves nothing, a block or the network's history does.
-            self.missing_since = None
-            changes += self._return_from(report, is_independent)
+        if is_independent:
+            # A callback, late or replayed, is older news: only the network's word brings it back.
+            changes += self._found_again(report)
+            self.missing_since, self.verified_at = None, at
         if not self.last_seen or at > self.last_seen:
             self.last_seen = at
         self.save()
@@ -149,12 +153,12 @@ class Transaction(models.Model):
         is_deeper = report.confirmations > self.confirmations or report.is_final > self.is_final
         return is_deeper and self.verified_confirmations is None
 
-    def _return_from(self, report: TransactionReport, is_independent: bool) -> list:
+    def _found_again(self, report: TransactionReport) -> list:
         """A dropped payment begins anew: that it was deep in the chain once is worth nothing."""
         if not self.dropped_at:
-            return []
+            return [(Kind.VERIFIED, f"{self.transaction_id}: found")] if self.missing_since else []
         self.confirmations, self.is_final = report.confirmations, report.is_final
-        self.verified_confirmations = report.confirmations if is_independent else None
+        self.verified_confirmations = report.confirmations
         self.dropped_at = None
         return [(Kind.RETURNED, self.transaction_id)]
 
@@ -173,16 +177,22 @@ class Transaction(models.Model):
         self.rate = rate
         return [(Kind.VALUED, f"{self.transaction_id} at {rate.normalize():f}")]
 
-    def mark_missing(self, at: datetime) -> list:
-        """The history lacks it: for the first time, or for long enough to be gone."""
+    def mark_missing(self, at: datetime, is_replaced: bool = False) -> list:
+        """The network lacks it: for the first time, or for long enough to be gone.
+
+        `is_replaced`: a later payment is in a block, so that nobody need wait any longer.
+        """
         if self.dropped_at:
             return []
+        changes = []
         if self.missing_since is None:
             self.missing_since = at
-        elif at - self.missing_since >= settings.DROP_AFTER:
+            changes = [(Kind.MISSED, self.transaction_id)]
+        if is_replaced or at - self.missing_since >= settings.DROP_AFTER and not changes:
             self.dropped_at = at
+            changes = [(Kind.DROPPED, self.transaction_id)]
         self.save()
-        return [(Kind.DROPPED, self.transaction_id)] if self.dropped_at else []
+        return changes
 
     # What it is worth, and how it is told
 
@@ -197,7 +207,24 @@ class Transaction(models.Model):
             is_replaceable=self.is_replaceable,
             verified_confirmations=self.verified_confirmations,
             key=self.pk,
+            seen_at=self.first_seen,
+            may_be_resent_after=self._may_be_resent_after,
         )
+
+    @property
+    def _may_be_resent_after(self) -> datetime | None:
+        """In no block, and missed by the network, or marked as replaceable: then payments that
+        came since the network was last seen to have it may be the same coins.
+        """
+        if self.is_in_block:
+            return None
+        if self.missing_since:
+            return self.first_seen
+        return (self.verified_at or self.first_seen) if self.replaceable else None
+
+    @property
+    def is_in_block(self) -> bool:
+        return bool(self.confirmations or self.is_final)
 
     @property
     def value(self) -> Decimal:
@@ -211,14 +238,22 @@ class Transaction(models.Model):
 
     @property
     def is_replaceable(self) -> bool:
-        return self.replaceable and not self.confirmations and not self.is_final
+        return self.replaceable and not self.is_in_block
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Whether a later payment, or one that is there in its place, may be the same coins."""
+        if self.dropped_at:
+            return not self.is_in_block and bool(self.attempt.payments_after(self))
+        return self.pk in self.attempt.invoice.balance.in_doubt
 
     @property
     def mark(self) -> str:
         """One letter or number for all that a page shows of its state."""
         if self.dropped_at:
             return "x"
-        return "r" if self.is_replaceable else f"{self.confirmations}{'f' * self.is_final}"
+        depth = "r" if self.is_replaceable else f"{self.confirmations}{'f' * self.is_final}"
+        return depth + "m" * bool(self.missing_since)
 
     def in_words(self) -> str:
         worth = f"at {self.rate.normalize():f}" if self.rate else "of unknown worth"

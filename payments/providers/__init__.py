@@ -1,9 +1,12 @@
 """Every payment service that the shop knows, so that old invoices always find theirs."""
 
+from decimal import Decimal
+
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from .base import MarketPrice, PricesInMarket, Provider
+from ..policy import Policy
+from .base import MarketPrice, PricesInMarket, Provider, ProviderError
 
 PROVIDERS = {
     "blockonomics": "payments.providers.blockonomics.Blockonomics",
@@ -28,6 +31,24 @@ def default() -> Provider:
 def configured() -> list[Provider]:
     """Every provider that can be asked, offered or not: their attempts stay watched."""
     return [provider for provider in map(get, PROVIDERS) if provider.is_configured()]
+
+
+def smallest_price(currency: str) -> Decimal:
+    """The least that one of the ways to pay can take, in fiat; 0 where that is not known.
+
+    Asks the services whose prices move; call it outside of database transactions.
+    """
+    return min((_smallest_price(provider, currency) for provider in ways_to_pay()), default=0)
+
+
+def _smallest_price(provider: Provider, currency: str) -> Decimal:
+    if not isinstance(provider, PricesInMarket):
+        return Decimal(0)
+    smallest = Policy.of(settings).smallest_payment(provider.asset.code)
+    try:
+        return provider.asset.to_fiat(smallest, provider.market_rate(currency))
+    except ProviderError:
+        return Decimal(0)
 
 
 def known_price(currency: str) -> MarketPrice | None:

@@ -1,15 +1,15 @@
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import Context, Decimal
 
 from django import template
 from django.conf import settings
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from payments import money
 from payments.providers.base import MarketPrice
 
 register = template.Library()
 
-CENT = Decimal("0.01")
 # A market price moves by more than the fourth digit while one looks at a page.
 ROUGHLY = Context(prec=3)
 
@@ -17,9 +17,17 @@ ROUGHLY = Context(prec=3)
 @register.filter
 def fiat(amount: Decimal, currency: str = "") -> str:
     """{{ invoice.total|fiat:invoice.currency }} → 1,234.50 USD, or as the page's language has it"""
-    rounded = Decimal(amount).quantize(CENT, rounding=ROUND_HALF_UP)
-    digits = number_format(rounded, 2, use_l10n=True, force_grouping=True)
-    return f"{digits}\u00a0{currency or settings.SHOP_CURRENCY}"
+    code = currency or settings.SHOP_CURRENCY
+    amount = money.rounded(Decimal(amount), code)
+    decimals = max(0, -amount.as_tuple().exponent)
+    digits = number_format(amount, decimals, use_l10n=True, force_grouping=True)
+    return f"{digits}\u00a0{code}"
+
+
+@register.filter
+def plain_fiat(amount: Decimal, currency: str = "") -> str:
+    """{{ product.price|plain_fiat }} → 1234.50, for programs"""
+    return str(money.rounded(Decimal(amount), currency or settings.SHOP_CURRENCY))
 
 
 @register.filter

@@ -11,12 +11,14 @@ from catalogue.models import Product
 from payments import providers
 from payments.basket import Basket, total
 from payments.forms import QuantityForm
+from payments.models import BasketLine
+from payments.visitors import known_visitor, remember_visitor, visitor_of
 
 
 @never_cache
 @require_safe
 def basket(request):
-    lines = Basket(request.session).lines()
+    lines = Basket(known_visitor(request)).lines()
     return render(
         request,
         "payments/basket.html",
@@ -32,10 +34,11 @@ def basket(request):
 def change_basket(request, pk):
     """Puts one more of the product into the basket or, with a quantity, makes it so many."""
     product = get_object_or_404(Product.objects.on_sale(), pk=pk)
+    visitor = visitor_of(request)
     if "quantity" not in request.POST:
-        Basket(request.session).add(product)
+        BasketLine.objects.add(visitor, product)
     elif (form := QuantityForm(request.POST)).is_valid():
-        Basket(request.session).put(product, form.cleaned_data["quantity"])
+        BasketLine.objects.put(visitor, product, form.cleaned_data["quantity"])
     else:
         raise BadRequest(_("quantity: {trouble}").format(trouble=form.errors["quantity"][0]))
-    return redirect("payments:basket")
+    return remember_visitor(redirect("payments:basket"), visitor)

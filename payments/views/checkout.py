@@ -5,9 +5,7 @@ import time
 from contextlib import contextmanager
 
 from django.core.cache import cache
-from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect
-from django.utils.crypto import salted_hmac
 from django.utils.translation import get_language
 from django.views.decorators.http import require_POST
 
@@ -18,6 +16,7 @@ from payments.forms import OptionalEmailForm
 from payments.models import Line
 from payments.open_invoice_limits import too_many_open
 from payments.rate_limits import limited, refused
+from payments.visitors import known_visitor, remember_visitor, visitor_of
 
 from .order_lookup import ask_again
 from .provider_errors import explaining_provider_errors
@@ -41,20 +40,6 @@ def one_at_a_time(visitor: str):
             cache.delete(name)
 
 
-def visitor_of(request) -> str:
-    """The same for all that one browser does, and nobody else's guess: its orders go by it.
-
-    Two first clicks at once come without a session yet. They have the form's CSRF cookie in common,
-    by which the second one finds, for a moment, what the first one was called.
-    """
-    if "visitor" not in request.session:
-        get_token(request)  # makes one, should there be none yet
-        drawn = salted_hmac("payments.visitor", request.META["CSRF_COOKIE"], algorithm="sha256")
-        name = f"visitor-{drawn.hexdigest()}"
-        request.session["visitor"] = cache.get_or_set(name, secrets.token_hex(16), TURN_SECONDS)
-    return request.session["visitor"]
-
-
 @require_POST
 @limited("purchases")
 @explaining_provider_errors
@@ -65,7 +50,7 @@ def create_payment(request, pk=None):
     e-mail address that cannot be one, nothing happens, and the shopper stays where they are.
     """
     if pk is None:
-        lines = Basket(request.session).lines()
+        lines = Basket(known_visitor(request)).lines()
     else:
         lines = [Line(get_object_or_404(Product.objects.on_sale(), pk=pk))]
     if not lines:
@@ -73,9 +58,8 @@ def create_payment(request, pk=None):
     form = OptionalEmailForm(request.POST)
     if not form.is_valid():
         return ask_again(request, "payments:basket" if pk is None else lines[0].product)
-    request.session.pop("email_typed", None)
     email = form.cleaned_data["email"]
-    if email and (page := refused("e-mails", request)):
+    if email and (page := refused("e-mails", request, recipient=email)):
         return page
     visitor, provider = visitor_of(request), providers.default()
     with one_at_a_time(visitor):
@@ -88,5 +72,5 @@ def create_payment(request, pk=None):
         else:
             notifications.subscribe(invoice, email)
     if pk is None:
-        Basket(request.session).note_order(invoice)
-    return redirect(invoice)
+        Basket(visitor).note_order(invoice)
+    return remember_visitor(redirect(invoice), visitor)

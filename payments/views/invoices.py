@@ -12,12 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from catalogue.downloads import GoodsResponse
 from payments import presentation, providers, quoting
-from payments.basket import Basket
+from payments.actors import actor
 from payments.models import Event, Invoice, InvoiceLine
 from payments.providers.base import PushesBySocket
-from payments.purchases import Purchases
+from payments.purchases import remember_purchase
 from payments.rate_limits import limited
-from payments.settlement import Settlement
+from payments.templatetags.money import plain_fiat
 
 from .provider_errors import explaining_provider_errors
 
@@ -30,13 +30,10 @@ def invoice(request, key):
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
     now = timezone.now()
     settlement = found.displayed_settlement(now)
-    if settlement in (Settlement.CONFIRMING, Settlement.PAID):
-        Basket(request.session).take_out(found)
-    Purchases(request.session).note(found)
     attempt, state = found.attempt, presentation.state_of(found, now)
     provider = providers.get(attempt.provider)
     pushes = isinstance(provider, PushesBySocket)
-    return render(
+    response = render(
         request,
         "payments/invoice/page.html",
         {
@@ -56,6 +53,7 @@ def invoice(request, key):
             "socket_url": provider.socket_url(attempt.reference) if pushes else "",
         },
     )
+    return remember_purchase(request, response, found)
 
 
 @never_cache
@@ -81,7 +79,7 @@ def invoice_status(request, key):
             "address": attempt.reference,
             "rate": f"{attempt.rate.normalize():f}",
             "currency": found.currency,
-            "total": str(found.total),
+            "total": plain_fiat(found.total, found.currency),
             "expires_at": attempt.expires_at.isoformat(),
             "paid_at": found.paid_at.isoformat() if found.paid_at else None,
             "revision": presentation.revision(found, now),
@@ -98,7 +96,7 @@ def invoice_status(request, key):
 def quote(request, key):
     """A fresh quote, if the old one is over or too little came in."""
     found = get_object_or_404(Invoice.objects.with_key(key).complete())
-    quoting.requote(found, providers.get(found.attempt.provider))
+    quoting.requote(found, providers.get(found.attempt.provider), actor(request))
     return redirect(found)
 
 
@@ -111,7 +109,7 @@ def download(request, key, line):
     try:
         response = GoodsResponse(found.goods)
         if request.method == "GET":
-            found.invoice.log(Event.Kind.DOWNLOADED, "shopper", found.title)
+            found.invoice.log(Event.Kind.DOWNLOADED, actor(request), found.title)
         return response
     except FileNotFoundError as error:
         logger.error("The file of product %s is not in the goods folder.", found.product_id)

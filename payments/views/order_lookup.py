@@ -10,8 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from payments import notifications, presentation
 from payments.forms import EmailForm, FindForm
 from payments.models import Invoice
-from payments.purchases import Purchases
+from payments.purchases import forget_the_oldest, purchases_of
 from payments.rate_limits import limited
+from payments.visitors import remember_typed
 
 
 @never_cache
@@ -38,10 +39,10 @@ def find(request):
 @require_safe
 def purchases(request):
     now = timezone.now()
-    found = Purchases(request.session).invoices()
-    rows = [(invoice, presentation.state_of(invoice, now).label) for invoice in found]
+    rows = [(each, presentation.state_of(each, now).label) for each in purchases_of(request)]
     response = render(request, "payments/purchases.html", {"rows": rows})
     response["X-Robots-Tag"] = "noindex"
+    forget_the_oldest(request, response)
     return response
 
 
@@ -56,7 +57,6 @@ def invoice_email(request, key):
     form = EmailForm(request.POST)
     if not form.is_valid():
         return ask_again(request, found)
-    request.session.pop("email_typed", None)
     notifications.subscribe(found, form.cleaned_data["email"])
     return redirect(found)
 
@@ -64,7 +64,7 @@ def invoice_email(request, key):
 def ask_again(request, page):
     """Back to the page that the address was given on, with a word about it at its field.
 
-    What was typed is kept in the session: it has no business in an address bar or a log.
+    What was typed is kept in a cookie for a moment.
     """
-    request.session["email_typed"] = request.POST.get("email", "")[:254]
-    return redirect(f"{resolve_url(page)}?email=invalid")
+    back = redirect(f"{resolve_url(page)}?email=invalid")
+    return remember_typed(back, request.POST.get("email", ""))

@@ -6,6 +6,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from payments import presentation, providers, refunds
+from payments.actors import actor
 from payments.forms import RefundForm
 from payments.models import Invoice
 from payments.rate_limits import limited
@@ -26,11 +27,12 @@ def refund(request, key):
     form = RefundForm(request.POST or None, initial=known, attempt=attempt, provider=provider)
     try:
         if "withdraw" in request.POST:
-            refunds.withdraw_request(found)
+            refunds.withdraw_request(found, actor(request))
             return redirect(found)
         if form.is_valid():
             chosen = form.cleaned_data
-            refunds.request_refund(found, chosen.get("address", ""), chosen["note"])
+            destination = chosen.get("address", "")
+            refunds.request_refund(found, destination, chosen["note"], actor(request))
             return redirect(found)
     except (refunds.AlreadyRefunded, refunds.NothingToRefund):
         found = Invoice.objects.complete().get(pk=found.pk)  # as it stands by now

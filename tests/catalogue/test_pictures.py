@@ -49,6 +49,7 @@ def upload(admin_client, django_capture_on_commit_callbacks):
                     "slug": "mountain",
                     "price": "10.00",
                     "active": "on",
+                    "file": SimpleUploadedFile("goods.txt", b"goods"),
                     "pictures-TOTAL_FORMS": 1,
                     "pictures-INITIAL_FORMS": 0,
                     "pictures-0-image": SimpleUploadedFile(name, content),
@@ -135,7 +136,7 @@ def test_a_profile_that_does_not_fit_the_picture_is_an_error_in_the_form(upload)
 
 
 def test_a_product_needs_no_picture(admin_client):
-    form = {"title": "A", "slug": "a", "price": "1", "description": "", "active": "on"}
+    form = {"title": "A", "slug": "a", "price": "1", "description": ""}
     admin_client.post(ADD, form | {"pictures-TOTAL_FORMS": 0, "pictures-INITIAL_FORMS": 0})
 
     assert Product.objects.get().cover is None

@@ -92,6 +92,14 @@ def test_many_products_cost_no_more_questions(client, make_product, django_asser
         client.get("/sitemap-products.xml")
 
 
+def test_whatever_else_is_asked_for_is_the_same_file_and_kept_once(client, db, caches_in_memory):
+    for number in range(50):
+        for path in ("/sitemap.xml", "/sitemap-shelf.xml"):
+            assert client.get(path, {"x": number}).status_code == 200
+
+    assert caches_in_memory("strangers") == {"sitemap", "sitemap-shelf-1"}
+
+
 @pytest.mark.parametrize("path", ["/sitemap.xml", "/sitemap-products.xml"])
 def test_for_some_minutes_the_same_answer_is_given_to_everybody(
     client, product, path, django_assert_num_queries

@@ -13,7 +13,7 @@ from PIL import Image
 
 from payments import refunds
 from payments.models import Callback, Invoice, InvoiceLine, Product, Transaction
-from tests.conftest import txid
+from tests.conftest import address, txid
 
 PRODUCTS = "/admin/catalogue/product/"
 INVOICES = "/admin/payments/invoice/"
@@ -137,7 +137,40 @@ def test_a_product_that_was_sold_stays(admin_client, make_invoice, door):
 def test_the_desk_says_why_a_sold_product_stays(desk, invoice):
     product = invoice.lines.get().product
 
-    assert "protected" in desk(f"{PRODUCTS}{product.pk}/delete/")
+    page = desk(f"{PRODUCTS}{product.pk}/delete/")
+
+    assert "protected" in page
+    assert "make it inactive" in page
+
+
+def test_so_it_does_for_several_at_once(admin_client, invoice):
+    product = invoice.lines.get().product
+    form = {"action": "delete_selected", "_selected_action": [product.pk]}
+
+    assert "make it inactive" in admin_client.post(PRODUCTS, form).content.decode()
+
+
+def test_what_is_on_sale_has_a_file_for_its_buyers(admin_client, make_product):
+    product = make_product(file=None, active=False)
+    form = {"title": "A", "slug": "a", "price": "9", "active": "on", "pictures-TOTAL_FORMS": 0}
+    form["pictures-INITIAL_FORMS"] = 0
+
+    page = admin_client.post(f"{PRODUCTS}{product.pk}/change/", form).content.decode()
+    assert "needs a file for its buyers" in page
+    rows = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": product.pk}
+    admin_client.post(PRODUCTS, rows | {"form-0-active": "on", "_save": "Save"})
+
+    product.refresh_from_db()
+    assert not product.active
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_all_times_are_in_one_zone_and_the_page_says_which(desk, make_invoice, settings, zone):
+    settings.TIME_ZONE = zone
+    page = desk(f"/admin/payments/invoice/{make_invoice().pk}/change/")
+
+    assert f"Times are in the time zone {zone}" in page
+    assert ("UTC" in page) == (zone == "UTC")
 
 
 def test_a_product_that_nobody_bought_can_go(admin_client, product):
@@ -391,3 +424,16 @@ def test_staff_with_the_permission_to_look_can_look(clerk, invoice):
     assert page.status_code == 200
     assert invoice.order in page.content.decode()
     assert visitor.get(PRODUCTS).status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["payments/invoice", "payments/refund", "payments/callback"])
+def test_a_row_of_a_list_leads_to_its_own_page(admin_client, invoice, call_back, kind):
+    call_back(invoice, value=15_000)
+    refunds.request_refund(invoice, address(900))
+
+    page = admin_client.get(f"/admin/{kind}/").content.decode()
+
+    (row,) = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
+    (link,) = re.findall(r'<th class="field-[^"]+"><a href="([^"]+)">[^<]+</a></th>', row)
+    assert re.fullmatch(rf"/admin/{kind}/\d+/change/", link.partition("?")[0])
+    assert not re.search(r"<a [^>]*>\s*<a ", page)

@@ -1,4 +1,5 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 
 import pytest
@@ -6,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from payments.models import Invoice
+from payments.models import BasketLine, Invoice
 
 
 @pytest.fixture
@@ -279,12 +280,48 @@ def test_buying_at_once_leaves_the_basket_alone(client, put, basket, product, se
     assert basket().lines == {"Mountain": 3}
 
 
-def test_the_session_knows_the_order_by_its_number(client, put, order, product):
-    put(product)
-    invoice = order()
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_is_added_at_once_is_all_there(product, make_product, is_new):
+    """32 quick clicks, half of them on another product, from a browser with or without a basket."""
+    browser, other = Client(), make_product("Lake")
+    browser.get(product.get_absolute_url())  # the form's CSRF cookie
+    if not is_new:
+        browser.post(f"/basket/{product.pk}/")
 
-    assert client.session["ordered"] == invoice.pk
-    assert invoice.key not in str(dict(client.session))
+    def click(number):
+        window = Client()
+        window.cookies.update(browser.cookies)
+        try:
+            answer = window.post(f"/basket/{(product, other)[number % 2].pk}/")
+            return answer.status_code, answer.cookies["visitor"].value
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(16) as fingers:
+        answers = set(fingers.map(click, range(32)))
+
+    ((status, visitor),) = answers
+    assert status == 302
+    browser.cookies["visitor"] = visitor
+    shown = Shown(browser.get("/basket/").content.decode())
+    assert shown.lines == {"Mountain": 16 if is_new else 17, "Lake": 16}
+
+
+def test_there_are_never_more_than_fit(put, basket, product):
+    put(product, 98)
+    for _ in range(3):
+        put(product)
+
+    assert basket().lines == {"Mountain": 99}
+
+
+def test_looking_around_makes_no_rows(client, product):
+    for path in ("/", product.get_absolute_url(), "/basket/", "/purchases/"):
+        client.get(path)
+
+    assert not BasketLine.objects.exists()
+    assert "visitor" not in client.cookies
 
 
 def test_the_basket_is_kept_by_no_cache(client, put, product):

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from payments import ingestion
+from payments import ingestion, settling
 from payments.models import Callback, Delivery, Invoice, PaymentAttempt, Transaction
 from payments.models import callback as inbox
 from payments.providers.blockonomics import Blockonomics, messages
@@ -29,7 +29,7 @@ def bug(monkeypatch):
     def fail(*args, **kwargs):
         raise ZeroDivisionError("a bug in the books")
 
-    monkeypatch.setattr(ingestion, "settle", fail)
+    monkeypatch.setattr(settling, "settle", fail)
     return monkeypatch
 
 
@@ -383,7 +383,7 @@ def one_of_each(make_invoice, call_back, monkeypatch):
     call_back(invoice, number=3, crypto="BCH")
     call_back(invoice, number=4, status=7)
     with monkeypatch.context() as broken:
-        broken.setattr(ingestion, "settle", lambda *args: 1 / 0)
+        broken.setattr(settling, "settle", lambda *args: 1 / 0)
         call_back(invoice, number=5)
     Callback.objects.create(provider="blockonomics", query="", outcome="received")
     return {callback.outcome: callback for callback in Callback.objects.all()}

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.core.management import call_command
 
-from payments import ingestion
+from payments import settling
 from payments.models import Delivery, Invoice
 
 
@@ -31,20 +31,20 @@ def test_the_next_round_settles_what_the_new_rule_settles(client, short, setting
     before = client.get(f"{short.get_absolute_url()}status/").json()["revision"]
     settings.UNDERPAYMENT_TOLERANCE = Decimal(1)
 
-    assert ingestion.resettle(by="reconcile") == 1
+    assert settling.resettle(by="reconcile") == 1
 
     assert Invoice.objects.get().settlement == "paid"
     assert Delivery.objects.count() == 1
     assert short.timeline.get(kind="paid").by == "reconcile"
     assert client.get(f"{short.get_absolute_url()}status/").json()["revision"] != before
-    assert ingestion.resettle(by="reconcile") == 0
+    assert settling.resettle(by="reconcile") == 0
 
 
 def test_a_stricter_rule_unpays_nothing(invoice, call_back, settings):
     call_back(invoice, status=2)
     settings.VERIFY_FROM = Decimal(0)
 
-    assert ingestion.resettle(by="reconcile") == 0
+    assert settling.resettle(by="reconcile") == 0
     assert Invoice.objects.get().settlement == "paid"
 
 

@@ -1,6 +1,7 @@
 """What the configuration is told at the start: each check, once silent and once not."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,11 +29,16 @@ def env_example(name):
 
 SOUND = {
     "DEBUG": False,
+    "STAGING": False,
     "WAYS_TO_PAY": ["blockonomics"],
     "SECRET_KEY": "a-secret-key-of-our-own",
     "BLOCKONOMICS_URL": "https://www.blockonomics.co",
     "BLOCKONOMICS_XPUB": "",
     "SITE_URL": "https://shop.example.com",
+    "REDIS_URL": "",
+    "DEFAULT_FROM_EMAIL": "Shop <shop@example.com>",
+    "EMAIL_REPLY_TO": "",
+    "MERCHANT_EMAIL": "merchant@example.com",
     "BLOCKONOMICS_CALLBACK_SECRETS": ["a-secret-of-many-letters"],
     "BLOCKONOMICS_API_KEY": "an-api-key",
     "BLOCKONOMICS_TEST_MODE": False,
@@ -90,6 +96,15 @@ TROUBLE = [
     ("payments.E011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": []}),
     ("payments.W011", {"BEHIND_PROXY": True, "TRUSTED_PROXIES": ["0.0.0.0/0"]}),
     ("payments.E012", {"LIMITS": {"purchases": "many"}}),
+    ("payments.E014", {"DEFAULT_FROM_EMAIL": "Shop"}),
+    ("payments.E014", {"DEFAULT_FROM_EMAIL": "Shop <shop@>"}),
+    ("payments.E014", {"EMAIL_REPLY_TO": "Help <help@example.com>"}),
+    ("payments.E014", {"MERCHANT_EMAIL": "a@example.com, b@example.com"}),
+    ("payments.E015", {"SITE_URL": "https://shop.example.com/shop"}),
+    ("payments.E015", {"SITE_URL": "https://"}),
+    ("payments.E016", {"REDIS_URL": "127.0.0.1:6379"}),
+    ("payments.E017", {"QUOTE_LIFETIME": timedelta(0)}),
+    ("payments.E013", {"ORDER_LIFETIME": timedelta(hours=23)}),
     ("payments.W012", {"LIMITS": {"purchases": "300/hour"}, "MAX_OPEN_INVOICES": 300}),
     ("payments.W012", {"LIMITS": {"purchases": "6/minute; 9/second"}, "MAX_OPEN_INVOICES": 360}),
     ("payments.W012", {"LIMITS": {"purchases": ""}, "MAX_OPEN_INVOICES": 400}),
@@ -100,6 +115,7 @@ SILENT = [
     {"BLOCKONOMICS_CALLBACK_SECRETS": ["sixteen-letters!"]},
     {"BLOCKONOMICS_TEST_MODE": True, "DEBUG": True},
     {"BITCOIN_NETWORK": "signet", "DEBUG": True},
+    {"BITCOIN_NETWORK": "signet", "STAGING": True},
     {"SECRET_KEY": env_example("SECRET_KEY"), "DEBUG": True},
     {"BLOCKONOMICS_XPUB": ZPUB},
     {"TAX_RATE": Decimal("8.875"), "TAX_NAME": "Sales tax"},

@@ -22,9 +22,9 @@ from tests.conftest import RATE, report, txid
 def hear(invoice, provider):
     """Records a report of the invoice's address; returns the invoice as it is afterwards."""
 
-    def hear(amount=10_000, status=2, number=1, replaceable=False, reference=None):
+    def hear(amount=10_000, status=2, number=1, replaceable=False, reference=None, by="callback"):
         told = report(invoice, number, amount, status, replaceable, reference)
-        ingestion.record_report(provider, told)
+        ingestion.record_report(provider, told, by)
         return Invoice.objects.get(pk=invoice.pk)
 
     return hear
@@ -176,13 +176,14 @@ def test_the_deeper_in_the_chain_the_better_the_witness(hear):
     assert hear(amount=10_000, status=0).attempt.tally.received == 4_000
 
 
-def test_a_late_echo_does_not_bring_a_dropped_transaction_back(hear):
+def test_only_the_networks_own_word_brings_a_dropped_transaction_back(hear):
     payment = Transaction.objects.of(hear(status=0)).get()
     payment.dropped_at = timezone.now()
     payment.save()
 
-    assert Transaction.objects.of(hear(status=0)).get().dropped_at
-    assert not Transaction.objects.of(hear(status=1)).get().dropped_at
+    for status in (0, 1, 2):
+        assert Transaction.objects.of(hear(status=status)).get().dropped_at
+    assert not Transaction.objects.of(hear(status=2, by="verification")).get().dropped_at
 
 
 def test_the_database_itself_refuses_a_second_delivery(hear):

@@ -215,12 +215,12 @@ def test_the_pages_queries_do_not_grow_with_its_transactions(
 ):
     call_back(invoice, value=1)
     page()
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(5):
         page()
     for number in range(2, 12):
         call_back(invoice, value=1, number=number)
 
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(5):
         page()
 
 

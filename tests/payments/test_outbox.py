@@ -19,9 +19,9 @@ def test_every_name_is_a_tasks(path):
 
 @pytest.mark.django_db
 def test_a_row_is_as_the_tasks_own_would_be():
-    ours = outbox.enqueue(outbox.RELEASE_STOCK, 7)
+    ours = outbox.enqueue(outbox.LOOK_AGAIN, 7)
 
-    import_string(outbox.RELEASE_STOCK).enqueue(7)
+    import_string(outbox.LOOK_AGAIN).enqueue(7)
 
     theirs = DBTaskResult.objects.exclude(pk=ours.pk).get()
     for name in ("task_path", "args_kwargs", "priority", "queue_name", "backend_name", "run_after"):

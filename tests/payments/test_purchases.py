@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from payments import presentation, purchases
@@ -33,7 +35,7 @@ def test_who_has_the_cookie_of_a_buyers_forms_sees_no_purchase(client, product, 
     stranger.cookies["csrftoken"] = client.cookies["csrftoken"].value
     stranger.post(f"/payments/create/{product.pk}/")
 
-    assert stranger.session["visitor"] == client.session["visitor"]
+    assert stranger.cookies["visitor"].value == client.cookies["visitor"].value
     assert listed(stranger) == []
 
 
@@ -85,26 +87,47 @@ def test_the_way_there_is_shown_to_who_has_something_there(client, invoice):
     assert b'href="/purchases/"' in client.get("/basket/").content
 
 
-def test_only_what_is_new_is_written_down(client, invoice, make_invoice, monkeypatch):
+@pytest.mark.django_db(transaction=True)
+def test_several_opened_at_once_are_all_remembered(make_invoice):
+    """Three windows of one browser: each answer brings a cookie of its own."""
+    invoices, browser = [make_invoice() for _ in range(3)], Client()
+    for invoice in invoices:
+        window = Client()
+        window.get(invoice.get_absolute_url())
+        browser.cookies.update(window.cookies)
+
+    assert listed(browser) == [invoice.key for invoice in reversed(invoices)]
+
+
+def test_opening_writes_nothing_into_the_database(client, invoice):
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as asked:
+            client.get(invoice.get_absolute_url())
+        assert not [each for each in asked if not each["sql"].startswith("SELECT")]
+    assert not Session.objects.exists()
+
+
+def test_a_cookie_holds_no_key_and_cannot_be_made_up(client, invoice, make_invoice):
     client.get(invoice.get_absolute_url())
-    before = Session.objects.get().session_data
+    other = make_invoice()
+    mark = client.cookies[f"purchase-{invoice.pk}"].value
 
+    assert invoice.key not in str(client.cookies)
+    for number in (other.pk, f"0{invoice.pk}", "x", ""):
+        client.cookies[f"purchase-{number}"] = mark
+    assert listed(client) == [invoice.key]
+
+
+def test_it_travels_to_the_list_of_purchases_alone(client, invoice):
     client.get(invoice.get_absolute_url())
 
-    assert Session.objects.get().session_data == before
-    assert "Set-Cookie" not in client.get(invoice.get_absolute_url()).headers
-
-
-def test_the_session_holds_no_key(client, invoice):
-    client.get(invoice.get_absolute_url())
-
-    assert invoice.key not in str(dict(client.session))
+    assert client.cookies[f"purchase-{invoice.pk}"]["path"] == "/purchases/"
 
 
 def test_an_unknown_invoice_is_not_remembered(client, db):
     client.get(f"/payments/invoice/{'x' * 32}/")
 
-    assert not Session.objects.exists()
+    assert not client.cookies
 
 
 def test_only_so_many_are_remembered(client, make_invoice, monkeypatch):
@@ -114,6 +137,7 @@ def test_only_so_many_are_remembered(client, make_invoice, monkeypatch):
         client.get(invoice.get_absolute_url())
 
     assert listed(client) == [invoices[2].key, invoices[1].key]
+    assert client.cookies[f"purchase-{invoices[0].pk}"].value == ""
 
 
 @pytest.mark.parametrize("number", [1, 5])

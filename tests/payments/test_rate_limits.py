@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import Client
 from django.utils import timezone
@@ -33,8 +32,9 @@ def limit(settings):
 @pytest.fixture
 def clock(monkeypatch):
     """Time that is shifted by hand, with a cache that goes by it as Redis does not."""
-    monkeypatch.setattr(rate_limits, "cache", LocMemCache("limits", {}))
-    rate_limits.cache.clear()
+    kept = LocMemCache("limits", {})
+    monkeypatch.setattr(rate_limits, "counts", lambda: kept)
+    kept.clear()
     with time_machine.travel(timezone.now(), tick=False) as clock:
         yield clock
 
@@ -212,14 +212,12 @@ def test_a_visitor_without_an_address_is_not_taken_for_all_others(limit, buy, sh
 
 
 def test_with_redis_away_the_shop_sells_on(limit, buy, shopper, settings, monkeypatch):
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "shop.cache.ForgivingRedisCache",
-            "LOCATION": "redis://127.0.0.1:1/0",
-            "OPTIONS": {"socket_connect_timeout": 1},
-        }
+    away = {
+        "BACKEND": "shop.cache.ForgivingRedisCache",
+        "LOCATION": "redis://127.0.0.1:1/0",
+        "OPTIONS": {"socket_connect_timeout": 1},
     }
-    monkeypatch.setattr(rate_limits, "cache", caches.create_connection("default"))
+    settings.CACHES = dict.fromkeys(settings.CACHES, away)
     limit(purchases="1/hour")
 
     assert [buy(shopper()).status_code for _ in range(3)] == [302] * 3
@@ -233,7 +231,8 @@ def test_a_count_whose_time_ends_in_between_begins_anew(monkeypatch):
         def incr(self, *arguments):
             raise ValueError
 
-    monkeypatch.setattr(rate_limits, "cache", Forgetful())
+    forgetful = Forgetful()
+    monkeypatch.setattr(rate_limits, "counts", lambda: forgetful)
 
     assert rate_limits.DjangoCache().incr("key", 60) == 1
 

@@ -1,8 +1,6 @@
 """manage.py reconcile: what callbacks did not tell is found in the network's history."""
 
 import contextlib
-import json
-import re
 import signal
 import threading
 import time
@@ -10,16 +8,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 import pytest
 import requests
-import responses
 import time_machine
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
-from django.test import Client
 from django.utils import timezone
 
 from benchmarks import shop
@@ -30,74 +25,14 @@ from payments.presentation import status_of
 from payments.providers.base import ProviderUnavailable
 from payments.reconciliation import Reconciliation
 from sandbox import chain
-from sandbox.models import Settings
 from tests.conftest import RATE, SERVICE, address, report, txid
 from tests.live import PATIENCE_SECONDS, running, wait_until
+
+from .network import Network
 
 pytestmark = pytest.mark.hard
 
 FAULTS = ["timeout", "500", "503", "429", "403", "401", "garbage", "empty"]
-
-
-class Network:
-    """Blockonomics: the sandbox with its callbacks off, and a list of the searches.
-
-    `before_answer` is called with (call, addresses) before each answer; it may wait or raise.
-    """
-
-    def __init__(self):
-        self.searches = []
-        self.before_answer = lambda call, addresses: None
-
-    def answer(self, method, path, body=b"", headers=None):
-        call = urlsplit(path).path.rpartition("/")[2]
-        if call in ("balance", "searchhistory"):
-            addresses = json.loads(body)["addr"].split()
-            self.searches.append((call, addresses))
-            self.before_answer(call, addresses)
-        answer = Client().generic(
-            method, path, body, content_type="application/json", headers=headers
-        )
-        return answer.status_code, {}, answer.content
-
-    def asked(self, call):
-        """The addresses of each such question."""
-        return [addresses for asked, addresses in self.searches if asked == call]
-
-    def looked_up(self):
-        return [addresses[0] for addresses in self.asked("searchhistory")]
-
-    def pay(self, *invoices, value=None, **more):
-        outputs = [
-            (invoice.attempt.reference, value or invoice.attempt.due) for invoice in invoices
-        ]
-        return chain.pay(outputs, **more).txid
-
-    def confirm(self):
-        chain.mine(2)
-
-    def set(self, **values):
-        Settings.objects.current()
-        Settings.objects.filter(pk=1).update(**values)
-
-
-@pytest.fixture
-def network(db, settings):
-    """Within this process, at the wire."""
-    settings.BLOCKONOMICS_SEARCH_SECONDS = 0
-    cache.set("blockonomics-price-USD", RATE, None)
-    network = Network()
-
-    def answer(request):
-        path = request.url.removeprefix("http://127.0.0.1:8000")
-        headers = {"Authorization": request.headers["Authorization"]}
-        return network.answer(request.method, path, request.body or b"", headers)
-
-    network.set(callbacks="off", timeout_seconds=0)
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
-        for method in ("GET", "POST"):
-            wire.add_callback(method, re.compile(f"{SERVICE}/.*"), answer)
-        yield network
 
 
 @pytest.fixture
@@ -1114,7 +1049,7 @@ def test_after_a_kill_the_next_run_does_what_is_left(server, open_invoices, at):
         "payments.providers.blockonomics.Blockonomics.look_up",
         "payments.ingestion.record_report",
         "payments.ingestion.reconcile_history",
-        "payments.ingestion.settle",
+        "payments.settling.settle",
         "payments.reconciliation.Reconciliation._tick_off",
     ],
 )

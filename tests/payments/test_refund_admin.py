@@ -207,6 +207,7 @@ def test_a_refund_is_recorded_once(refund, record, desk):
     refund.refresh_from_db()
     assert refund.transaction_id == REFUND
     assert refund.invoice.timeline.filter(kind="refunded").count() == 1
+    refunds.confirm_sent(refund, REFUND)
     assert 'name="transaction_id"' not in desk(f"{REFUNDS}{refund.pk}/change/")
 
 

@@ -669,6 +669,7 @@ def test_both_are_told(overpaid, ask, settings):
     Invoice.objects.filter(pk=overpaid.pk).update(email="buyer@example.com")
     ask(overpaid, note="to my new wallet")
     send_back(overpaid)
+    refunds.confirm_sent(Refund.objects.get(), REFUND)
     Mail.objects.filter(kind__in=["paid", "sold"]).delete()
     kinds = dict(Mail.objects.values_list("kind", "to"))
 

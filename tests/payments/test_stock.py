@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import Q
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from payments import checkout, ingestion, refunds, stock
 from payments.models import Invoice, InvoiceLine, Line, Product
+from payments.providers.base import TransactionReport
 from payments.stock import OutOfStock
 from tests.conftest import address
 
@@ -224,11 +226,77 @@ def test_new_quotes_keep_the_goods_for_no_longer_than_a_day(
     assert page.status_code == 409
 
 
+def test_without_a_payment_they_are_kept_for_the_first_quote_and_its_renewal(
+    client, order, limited, time_machine
+):
+    invoice = order(3)
+    for renewal in range(3):
+        ends = Invoice.objects.get(pk=invoice.pk).expires_at
+        # Within the grace, before any worker could put them back.
+        time_machine.move_to(ends + timedelta(seconds=1))
+        client.post(f"/payments/invoice/{invoice.key}/quote/")
+        assert states(invoice) == ["held" if renewal == 0 else "returned"]
+
+    assert left(limited) == 3
+    assert Invoice.objects.get(pk=invoice.pk).settlement == "waiting"
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_dust_keeps_the_goods_for_a_day_and_no_longer(
+    order, limited, call_back, run_out, a_day_later, late
+):
+    invoice = order(3)
+    if late:
+        run_out(invoice)
+    call_back(invoice, value=546)
+    assert states(invoice) == ["held"]
+
+    a_day_later(invoice)
+
+    assert left(limited) == 3
+    call_back(invoice, number=2, value=546)
+    assert left(limited) == 3
+
+
+def test_dust_and_a_payment_that_vanishes_keep_nothing(
+    order, limited, call_back, a_day_later, provider, time_machine
+):
+    invoice = order(3)
+    call_back(invoice, value=546)
+    call_back(invoice, number=2, value=invoice.attempt.due, status=0)
+    a_day_later(invoice)
+    assert left(limited) == 0  # covered by what is seen
+    stays = [report_of(row) for row in invoice.attempt.transactions.filter(is_final=True)]
+    for _ in range(2):
+        ingestion.reconcile_history(provider, invoice.attempt, stays, by="reconcile")
+        time_machine.shift(timedelta(hours=2))
+
+    call_command("worker", once=True)
+
+    assert left(limited) == 3
+
+
+def test_taking_a_refund_back_after_that_day_sets_nothing_aside(
+    client, order, limited, call_back, run_out, a_day_later
+):
+    invoice = order(3)
+    call_back(invoice, value=1_000)
+    run_out(invoice)
+    client.post(f"{invoice.get_absolute_url()}refund/", {"address": address(77)})
+    assert left(limited) == 3
+    a_day_later(invoice)
+
+    refunds.withdraw_request(invoice)
+
+    assert left(limited) == 3
+    assert Invoice.objects.get(pk=invoice.pk).settlement == "underpaid"
+
+
 def test_giving_back_twice_gives_back_once(order, limited, run_out):
     invoice = order()
     run_out(invoice)
 
-    stock.release_stock_when_due(invoice.pk)
+    stock.release_overdue()
 
     assert left(limited) == 3
 
@@ -411,6 +479,14 @@ def filled_in(form, **changes):
 
 # Whatever happens
 
+SUMS = {"pay": None, "part": 1_000, "dust": 546}
+
+
+def report_of(row):
+    return TransactionReport(
+        row.attempt.reference, row.transaction_id, row.amount, row.confirmations, row.is_final
+    )
+
 
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -418,17 +494,21 @@ def filled_in(form, **changes):
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["order", "run_out", "pay", "part", "quote", "cancel"]),
+            st.sampled_from(
+                ["order", "run_out", "a_day", "pay", "part", "dust", "quote", "cancel", "refund"]
+                + ["withdraw", "vanish"]
+            ),
             st.integers(0, 3),
         ),
         max_size=12,
     )
 )
-def test_every_piece_is_in_stock_or_set_aside_once(
-    limited, order, run_out, call_back, client, steps
+def test_every_piece_is_in_stock_or_set_aside_once_and_what_is_unpaid_has_an_end(
+    limited, order, run_out, a_day_later, call_back, client, provider, time_machine, steps
 ):
     Product.objects.filter(pk=limited.pk).update(stock=3)
     InvoiceLine.objects.all().update(stock="")
+    time_machine.move_to(timezone.now())
     invoices = []
     for number, (step, choice) in enumerate(steps):
         invoice = invoices[choice % len(invoices)] if invoices else None
@@ -439,12 +519,30 @@ def test_every_piece_is_in_stock_or_set_aside_once(
                 assert left(limited) < (choice or 1)
         elif step == "run_out":
             run_out(invoice)
-        elif step in ("pay", "part"):
-            value = invoice.attempt.due if step == "pay" else 1_000
-            call_back(invoice, number=1_000_000 * invoice.pk + number, value=value)
+        elif step == "a_day":
+            a_day_later(invoice)
+        elif step in SUMS:
+            status = 0 if choice == 3 else 2
+            value = SUMS[step] or invoice.attempt.due
+            call_back(invoice, 1_000_000 * invoice.pk + number, value=value, status=status)
+        elif step == "vanish":
+            reported = invoice.attempt.transactions.filter(is_final=True)
+            stays = [report_of(row) for row in reported]
+            for _ in range(2):
+                ingestion.reconcile_history(provider, invoice.attempt, stays, by="reconcile")
+                time_machine.shift(timedelta(hours=2))
+        elif step == "refund":
+            client.post(f"{invoice.get_absolute_url()}refund/", {"address": address(77)})
+        elif step == "withdraw":
+            refunds.withdraw_request(invoice)
         elif step == "quote":
             client.post(f"/payments/invoice/{invoice.key}/quote/")
         else:
             refunds.cancel(invoice, by="merchant")
         held = InvoiceLine.objects.filter(stock="held", product=limited)
         assert left(limited) + sum(line.quantity for line in held) == 3
+    time_machine.shift(timedelta(hours=25))
+    call_command("worker", once=True)
+    held = InvoiceLine.objects.filter(stock="held", product=limited)
+    covered = Q(invoice__settlement="paid") | Q(invoice__settlement="confirming")
+    assert not held.exclude(covered).exists()

@@ -1,6 +1,5 @@
 """Big sums are checked: from VERIFY_FROM on, callbacks alone deliver nothing."""
 
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -17,28 +16,18 @@ from django_tasks_db.models import DBTaskResult
 from payments import ingestion, presentation
 from payments import review as reviews
 from payments.models import Delivery, Event, Invoice, Transaction
-from tests.conftest import SECRET, SERVICE, address, report, txid
+from tests.conftest import SECRET, address, report, txid
 from tests.live import Demo
+
+from .network import detail
 
 VERIFY = "payments.tasks.verify"
 DUE = 500_000  # 500 USD at 100,000 USD for one bitcoin
 
 
 @pytest.fixture
-def network(service):
-    """What tx_detail answers: a dict per transaction id, or a (status, body), or an exception."""
-    known = {}
-
-    def answer(request):
-        given = known.get(request.params["txid"], (404, json.dumps({"error": "Not Found"})))
-        if isinstance(given, Exception):
-            raise given
-        return (
-            (given[0], {}, given[1]) if isinstance(given, tuple) else (200, {}, json.dumps(given))
-        )
-
-    service.add_callback("GET", re.compile(f"{SERVICE}/api/tx_detail.*"), answer)
-    return known
+def network(transactions_known):
+    return transactions_known
 
 
 @pytest.fixture
@@ -62,17 +51,6 @@ def work(time_machine):
 
 def fresh(invoice):
     return Invoice.objects.get(pk=invoice.pk)
-
-
-def detail(*outputs, status="Confirmed"):
-    return {
-        "status": status,
-        "vout": [{"address": where, "value": value} for where, value in outputs],
-        "vin": [],
-        "fee": 100,
-        "time": 1_700_000_000,
-        "size": 200,
-    }
 
 
 def story(invoice):

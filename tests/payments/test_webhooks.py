@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from payments import ingestion
+from payments import settling
 from payments.models import Callback, Delivery, Invoice, Transaction
 from payments.presentation import status_of
 from tests.conftest import SECRET, txid
@@ -184,7 +184,7 @@ def test_a_database_in_trouble_asks_for_another_try(call_back, invoice, monkeypa
 
 
 def test_a_bug_of_ours_loses_nothing(call_back, invoice, monkeypatch):
-    monkeypatch.setattr(ingestion, "settle", lambda invoice, at, by: 1 / 0)
+    monkeypatch.setattr(settling, "settle", lambda invoice, at, by: 1 / 0)
 
     response = call_back(invoice)
 

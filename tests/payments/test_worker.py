@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from payments import ingestion, tasks, worker
-from payments.models import Invoice, Mail
+from payments.models import BasketLine, Invoice, Mail
 from payments.worker import Worker
 from tests.conftest import report
 from tests.live import PATIENCE_SECONDS, running, wait_until
@@ -323,9 +323,24 @@ def test_done_tasks_are_forgotten_in_the_end(sold, broken_mail, settings, time_m
     assert only_task().status == "READY"
 
 
-def test_sessions_that_are_over_are_forgotten(client, product, time_machine, settings):
+def test_baskets_that_nobody_touches_are_forgotten(client, product, time_machine, settings):
     time_machine.move_to(timezone.now(), tick=False)
     client.post(f"/basket/{product.pk}/")
+    time_machine.shift(timedelta(seconds=settings.VISITOR_COOKIE_AGE - 60))
+    client.post(f"/basket/{product.pk}/")
+    time_machine.shift(timedelta(seconds=120))
+    Worker().clean_up()
+    assert BasketLine.objects.get().quantity == 2
+
+    time_machine.shift(timedelta(seconds=settings.VISITOR_COOKIE_AGE))
+    Worker().clean_up()
+
+    assert not BasketLine.objects.exists()
+
+
+def test_logins_that_are_over_are_forgotten(admin_client, time_machine, settings):
+    time_machine.move_to(timezone.now(), tick=False)
+    admin_client.session.save()
     time_machine.shift(timedelta(seconds=settings.SESSION_COOKIE_AGE - 60))
     Worker().clean_up()
     assert Session.objects.count() == 1

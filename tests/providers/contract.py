@@ -16,7 +16,7 @@ from django.db import OperationalError
 from django.test import RequestFactory
 from django.utils import timezone
 
-from payments import checkout, ingestion, providers
+from payments import checkout, ingestion, providers, settling
 from payments.models import Callback, Delivery, Event, Invoice, Line, Transaction
 from payments.models.callback import storable
 from payments.providers import base
@@ -521,7 +521,7 @@ class ThroughTheShop(Contract):
 
     def test_a_fault_of_ours_loses_nothing(self, provider, invoice, steps, send, monkeypatch):
         with monkeypatch.context() as broken:
-            broken.setattr(ingestion, "settle", lambda *args: 1 / 0)
+            broken.setattr(settling, "settle", lambda *args: 1 / 0)
             assert send(steps[-1]) == [503]
         assert self.outcomes() == ["failed"]
         self.assert_untouched(invoice)

@@ -194,7 +194,7 @@ def test_a_form_without_its_token_meets_our_own_words(product):
     response = Client(enforce_csrf_checks=True).post(f"/basket/{product.pk}/")
 
     assert response.status_code == 403
-    assert b"cookies are needed for it" in response.content
+    assert b"they are needed for it" in response.content
     assert b"CSRF" not in response.content
 
 

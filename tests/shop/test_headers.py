@@ -313,13 +313,16 @@ def test_the_choice_of_a_language_repeats_no_query_beside_a_key(client, invoice)
     )
 
 
-def test_the_session_is_out_of_reach_for_scripts(client, product):
+def test_a_shoppers_cookies_are_out_of_reach_for_scripts(client, product, invoice):
     client.post(f"/basket/{product.pk}/")
+    client.get(invoice.get_absolute_url())
+    client.post(f"/payments/create/{product.pk}/", {"email": "nobody"})
 
-    cookie = client.cookies["sessionid"]
-
-    assert cookie["httponly"]
-    assert cookie["samesite"] == "Lax"
+    names = {"visitor", "purchases", f"purchase-{invoice.pk}", "email-typed"}
+    assert names <= set(client.cookies)
+    for name in names:
+        assert client.cookies[name]["httponly"]
+        assert client.cookies[name]["samesite"] == "Lax"
 
 
 def test_the_sockets_of_an_invoice_page_are_let_through(client, invoice):

@@ -162,14 +162,14 @@ def written_by(call: ast.Call) -> list[str]:
     return []
 
 
-def test_only_ingestion_judges_an_invoice():
+def test_only_settling_judges_an_invoice():
     for name, path in modules("payments", "catalogue", "shop", "demo").items():
-        if name != "payments.ingestion" and ".migrations" not in name:
+        if name != "payments.settling" and ".migrations" not in name:
             assert judgements(path.read_text()) == [], name
 
 
-def test_in_ingestion_only_settle_judges_an_invoice():
-    tree = ast.parse((ROOT / "payments" / "ingestion.py").read_text())
+def test_in_settling_only_settle_judges_an_invoice():
+    tree = ast.parse((ROOT / "payments" / "settling.py").read_text())
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
 
     assert [each.name for each in functions if judgements(ast.unparse(each))] == ["settle"]

@@ -5,7 +5,7 @@ for each tolerance stand beside it. Source: https://developers.blockonomics.co/r
 """
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from json import loads
 from typing import Annotated, Any
 
@@ -24,7 +24,9 @@ from pydantic import (
 from payments.bitcoin import MAX_SATOSHIS, addresses
 
 RATE_STEP = Decimal("0.00000001")
-MAX_RATE = Decimal(10) ** 11
+MAX_RATE = Decimal(10) ** 15
+# SQLite keeps no more digits; what was promised and what is kept must be the same.
+KEPT = Context(prec=15)
 # What Blockonomics reports nothing deeper than.
 FINAL = 2
 STATUS_WORDS = {"unconfirmed": 0, "partially confirmed": 1, "confirmed": FINAL}
@@ -79,9 +81,10 @@ def bitcoin_address(text: str) -> str:
 
 
 def market_price(given) -> Decimal:
-    """A price above zero and not astronomical, in eight decimals."""
+    """A price above zero and not astronomical, in eight decimals and 15 digits at the most."""
     try:
-        rate = Decimal(0) if isinstance(given, bool) else Decimal(given).quantize(RATE_STEP)
+        rate = Decimal(0) if isinstance(given, bool) else Decimal(given)
+        rate = KEPT.plus(rate.quantize(RATE_STEP))
     except (InvalidOperation, TypeError, ValueError):
         rate = Decimal(0)
     if not (rate.is_finite() and 0 < rate < MAX_RATE):
