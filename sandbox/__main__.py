@@ -36,13 +36,17 @@ def set_environment(options):
 
 
 def prepare(options):
-    """The database, and the demo store unless it is there already."""
+    """The database, and the demo store unless it is there already; ends where a check fails."""
     from django.core.management import call_command
+    from django.core.management.base import SystemCheckError
 
     from sandbox import conf
     from sandbox.models import Store
 
-    call_command("migrate", verbosity=0)
+    try:
+        call_command("migrate", verbosity=0, skip_checks=False)
+    except SystemCheckError as error:
+        raise SystemExit(str(error)) from None
     api_key = conf.api_keys()[0]
     url = options.callback_url
     if not url and not Store.objects.filter(account__api_key=api_key).exists():

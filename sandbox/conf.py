@@ -20,6 +20,11 @@ def block_seconds():
     return getattr(settings, "SANDBOX_BLOCK_SECONDS", 0)
 
 
+def ca_bundle():
+    """A file of the authorities that sign the certificates of shops; "" is the public ones."""
+    return getattr(settings, "SANDBOX_CA_BUNDLE", "")
+
+
 def xpub():
     """The extended public key of the wallet that `sandbox_setup` makes."""
     return getattr(settings, "SANDBOX_XPUB", "") or TEST_KEY

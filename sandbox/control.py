@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from sandbox import chain
-from sandbox.models import FAULTS, Settings
+from sandbox.models import FAULTS, MAX_SATOSHIS, Settings
 
 MAX_BLOCKS = 1000
 
@@ -84,7 +84,7 @@ def read_outputs(outputs):
     if not good or not all(isinstance(o, dict) and set(o) == fields for o in outputs):
         raise BadInput('outputs must be a list of {"address": "…", "value": satoshis}.')
     return [
-        (text("address", o["address"]), whole("value", o["value"], 0, chain.MAX_SATOSHIS))
+        (text("address", o["address"]), whole("value", o["value"], 0, MAX_SATOSHIS))
         for o in outputs
     ]
 
@@ -95,7 +95,7 @@ def mine(blocks=1):
 
 def replace(txid=None, value=None, address=None):
     if value is not None:
-        whole("value", value, 0, chain.MAX_SATOSHIS)
+        whole("value", value, 0, MAX_SATOSHIS)
     if address is not None:
         text("address", address)
     return {"txid": chain.replace(text("txid", txid), address=address, value=value).txid}

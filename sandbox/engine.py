@@ -15,7 +15,8 @@ from collections import Counter
 from channels.db import database_sync_to_async
 from django.utils import timezone
 
-from sandbox import callbacks, chain, conf, price, wakeup
+from sandbox import chain, conf, wakeup
+from sandbox.blockonomics import callbacks, price
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import secrets
 from functools import lru_cache
 
-from embit import bip32, script
+from embit import base58, bip32, script
 from embit.base import EmbitError
 from embit.networks import NETWORKS
 
@@ -85,6 +85,35 @@ def is_address(text):
 def is_payable(text):
     """Whether the sandbox's chain takes payments to it."""
     return is_address(text) or is_test_address(text)
+
+
+def networks_of(address):
+    """The names of all networks that an address may belong to: several share one form.
+
+    What a store in test mode gets is on none, so it goes with all.
+    """
+    if is_test_address(address):
+        return set(NETWORKS)
+    return {name for name, network in NETWORKS.items() if is_of(address, network)}
+
+
+def is_of(address, network):
+    if address.startswith(BECH32_PREFIXES):
+        return address.startswith(network["bech32"] + "1")
+    return base58.decode_check(address)[:1] in (network["p2pkh"], network["p2sh"])
+
+
+def smallest_output(address, relay_fee):
+    """Satoshis below which nodes call an output to the address dust, as Bitcoin Core has it.
+
+    An output must be worth what it costs, at `relay_fee` satoshis per byte, to make and to spend.
+    """
+    is_legacy, length = True, 25
+    if not is_test_address(address):
+        found = script.address_to_scriptpubkey(address)
+        is_legacy, length = found.script_type() in ("p2pkh", "p2sh"), len(found.data)
+    spending = 148 if is_legacy else 67
+    return (8 + 1 + length + spending) * relay_fee
 
 
 def tidy_address(text):

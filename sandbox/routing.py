@@ -1,6 +1,6 @@
 from django.urls import re_path
 
-from sandbox.consumers import PaymentConsumer
+from sandbox.blockonomics.websocket import PaymentConsumer
 
 websocket_urlpatterns = [
     re_path(r"^(?:sandbox/)?payment/(?P<address>[^/]+)/?$", PaymentConsumer.as_asgi()),

@@ -13,6 +13,7 @@ SANDBOX_API_KEYS = [
     if key.strip()
 ]
 SANDBOX_BLOCK_SECONDS = int(os.environ.get("SANDBOX_BLOCK_SECONDS") or 0)
+SANDBOX_CA_BUNDLE = os.environ.get("SANDBOX_CA_BUNDLE", "")
 SANDBOX_XPUB = os.environ.get("SANDBOX_XPUB", "")
 
 DEBUG = True

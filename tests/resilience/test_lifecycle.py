@@ -40,8 +40,9 @@ from payments.models import Callback, Invoice, Line, Product, Transaction
 from payments.presentation import depth
 from payments.reconciliation import Reconciliation
 from payments.worker import Worker
-from sandbox import callbacks, chain
+from sandbox import chain, conf
 from sandbox import models as network
+from sandbox.blockonomics import callbacks
 from tests.conftest import SERVICE
 from tests.resilience import soak
 
@@ -53,6 +54,7 @@ LIVES, STEPS = 60 if os.environ.get("DATABASE_URL") else 200, 15
 if soak.ASKED:
     LIVES, STEPS = 2_000, 40
 INVOICES = 2
+NO_DUST = 294  # satoshis: the least that nodes pass on to the addresses here
 BEGINNING = Decimal(100_000)
 GRACE = timedelta(seconds=60)
 
@@ -134,12 +136,15 @@ class Lives(RuleBasedStateMachine):
     )
     def pay(self, which, share, extra, rbf):
         invoice = self.fresh(which)
-        outputs = [(invoice.attempt.reference, max(1, invoice.attempt.due // share + extra))]
+        outputs = [(invoice.attempt.reference, max(NO_DUST, invoice.attempt.due // share + extra))]
         return chain.pay(outputs, rbf=rbf).txid
 
     @rule(target=payments, rbf=st.integers(0, 2))
     def pay_both_with_one_transaction(self, rbf):
-        outputs = [(invoice.attempt.reference, invoice.attempt.due) for invoice in self.invoices]
+        outputs = [
+            (invoice.attempt.reference, max(NO_DUST, invoice.attempt.due))
+            for invoice in self.invoices
+        ]
         return chain.pay(outputs, rbf=rbf).txid
 
     @rule(target=payments, old=payments, value=st.none() | st.integers(1, 20_000))
@@ -431,9 +436,7 @@ def live(lives, steps, settings, caplog):
     settings.BLOCKONOMICS_SEARCH_SECONDS = 0
     provider = providers.get("blockonomics")
     account = network.Account.objects.create(api_key="demo-api-key")
-    wallet = network.Wallet.objects.create(
-        account=account, address=network.conf.xpub(), gap_limit=10_000
-    )
+    wallet = network.Wallet.objects.create(account=account, address=conf.xpub(), gap_limit=10_000)
     network.Store.objects.create(
         account=account, wallet=wallet, http_callback=provider.callback_url()
     )

@@ -146,3 +146,24 @@ def follow(payment_socket, merchant, address, txid):
         "status": str(frame["status"]),
     }
     return frame["status"]
+
+
+def test_it_does_not_start_with_authorities_that_cannot_be_read(tmp_path):
+    environment = {
+        **{name: value for name, value in os.environ.items() if "SANDBOX" not in name},
+        "SANDBOX_DATA_DIR": str(tmp_path / "sandbox"),
+        "SANDBOX_CA_BUNDLE": str(tmp_path / "nothing.pem"),
+    }
+
+    result = subprocess.run(
+        [sys.executable, "-m", "sandbox", "--port", str(free_port())],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert result.returncode == 1
+    assert "SANDBOX_CA_BUNDLE" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -9,7 +9,8 @@ import requests
 import responses
 from django.utils import timezone
 
-from sandbox import callbacks, chain
+from sandbox import chain
+from sandbox.blockonomics import callbacks
 from sandbox.models import Attempt, Delivery, Store
 from tests.sandbox.conftest import CALLBACK
 
@@ -57,7 +58,7 @@ def test_a_callback_says_what_was_paid(ok, new_address):
 
 
 def test_every_status_is_told_once_and_nothing_after_the_last(ok, new_address):
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     for _ in range(4):
         callbacks.deliver_due()
         chain.mine()
@@ -68,7 +69,7 @@ def test_every_status_is_told_once_and_nothing_after_the_last(ok, new_address):
 
 @pytest.mark.parametrize("rbf", [1, 2])
 def test_only_the_unconfirmed_callback_carries_rbf(ok, new_address, rbf):
-    chain.pay([(new_address(), 1)], rbf=rbf)
+    chain.pay([(new_address(), 1_000)], rbf=rbf)
     chain.mine(2)
     callbacks.deliver_due()
 
@@ -81,7 +82,7 @@ def test_only_the_unconfirmed_callback_carries_rbf(ok, new_address, rbf):
 
 def test_the_coin_may_be_left_out(ok, new_address, change):
     change(callback_crypto=False)
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     assert "crypto" not in heard(ok)[0]
@@ -109,25 +110,26 @@ def test_no_order_of_parameters_is_promised():
 
 def test_each_address_of_a_transaction_has_its_own_callback(ok, new_address):
     first, second = new_address(), new_address()
-    payment = chain.pay([(first, 1), (second, 5), (first, 2)])
+    payment = chain.pay([(first, 1_000), (second, 5_000), (first, 2_000)])
     callbacks.deliver_due()
 
     told = {(p["addr"], p["value"], p["txid"]) for p in heard(ok)}
-    assert told == {(first, "3", payment.txid), (second, "5", payment.txid)}
+    assert told == {(first, "3000", payment.txid), (second, "5000", payment.txid)}
     assert len(ok.calls) == 2
 
 
 def test_two_payments_to_one_address_are_told_apart(ok, new_address):
     address = new_address()
-    chain.pay([(address, 1)])
-    chain.pay([(address, 2)])
+    chain.pay([(address, 1_000)])
+    chain.pay([(address, 2_000)])
     callbacks.deliver_due()
 
-    assert sorted(p["value"] for p in heard(ok)) == ["1", "2"]
+    assert sorted(p["value"] for p in heard(ok)) == ["1000", "2000"]
 
 
-def test_nothing_is_sent_for_no_value_or_for_strangers_addresses(ok, new_address):
-    chain.pay([(new_address(), 0), (chain.CUSTOMER, 5)])
+def test_nothing_is_sent_for_no_value_or_for_strangers_addresses(ok, new_address, change):
+    change(dust_relay_fee=0)
+    chain.pay([(new_address(), 0), (chain.CUSTOMER, 5_000)])
     callbacks.deliver_due()
 
     assert not ok.calls
@@ -136,7 +138,7 @@ def test_nothing_is_sent_for_no_value_or_for_strangers_addresses(ok, new_address
 def test_a_store_without_a_url_is_not_called(ok, new_address):
     address = new_address()
     Store.objects.update(http_callback="")
-    chain.pay([(address, 1)])
+    chain.pay([(address, 1_000)])
     callbacks.deliver_due()
 
     assert not ok.calls
@@ -145,7 +147,7 @@ def test_a_store_without_a_url_is_not_called(ok, new_address):
 def test_test_addresses_are_paid_like_others(ok, api, store):
     Store.objects.update(testmode=True)
     address = api("POST", "new_address").json()["address"]
-    chain.pay([(address, 5)])
+    chain.pay([(address, 5_000)])
     callbacks.deliver_due()
 
     assert heard(ok)[0]["addr"] == address
@@ -157,7 +159,7 @@ def test_test_addresses_are_paid_like_others(ok, api, store):
 @pytest.mark.parametrize("code", [201, 204, 301, 302, 403, 404, 500, 503])
 def test_only_200_counts(shop, new_address, code):
     shop.get("https://shop.example/callback", status=code, headers={"Location": "/elsewhere"})
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     attempt = Attempt.objects.get()
@@ -170,7 +172,7 @@ def test_redirects_are_followed_when_so_set(shop, new_address, change):
     moved = {"Location": "https://shop.example/new"}
     shop.get("https://shop.example/callback", status=302, headers=moved)
     shop.get("https://shop.example/new")
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     assert Delivery.objects.get().state == "delivered"
@@ -179,7 +181,7 @@ def test_redirects_are_followed_when_so_set(shop, new_address, change):
 def test_seven_retries_wait_longer_each_time(shop, new_address, time_machine):
     time_machine.move_to("2026-01-01T12:00Z", tick=False)
     shop.get("https://shop.example/callback", status=503)
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     waits = []
     while Delivery.objects.get().state == "due":
         callbacks.deliver_due()
@@ -213,7 +215,7 @@ def test_a_retry_that_succeeds_ends_it(shop, new_address, change):
     change(callback_clock=Decimal(0))
     shop.get("https://shop.example/callback", status=500)
     shop.get("https://shop.example/callback", status=200, body="at last")
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     delivery = Delivery.objects.get()
@@ -222,7 +224,7 @@ def test_a_retry_that_succeeds_ends_it(shop, new_address, change):
 
 def test_a_shop_that_cannot_be_reached_is_tried_again(shop, new_address):
     shop.get("https://shop.example/callback", body=requests.ConnectionError("refused"))
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     attempt = Attempt.objects.get()
@@ -233,7 +235,7 @@ def test_a_shop_that_cannot_be_reached_is_tried_again(shop, new_address):
 
 def test_the_log_keeps_what_was_asked_and_answered(shop, new_address):
     shop.get("https://shop.example/callback", body="x" * 5000)
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     attempt = Attempt.objects.get()
@@ -246,7 +248,7 @@ def test_the_log_keeps_what_was_asked_and_answered(shop, new_address):
 
 
 def test_a_claimed_delivery_is_claimed_by_nobody_else(new_address):
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
 
     assert len(callbacks.claim_due()) == 1
     assert callbacks.claim_due() == []
@@ -254,7 +256,7 @@ def test_a_claimed_delivery_is_claimed_by_nobody_else(new_address):
 
 def test_what_a_crashed_sender_had_claimed_is_sent_by_another(new_address, time_machine):
     time_machine.move_to("2026-01-01T12:00Z", tick=False)
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.claim_due()
 
     time_machine.shift(3600)
@@ -264,11 +266,11 @@ def test_what_a_crashed_sender_had_claimed_is_sent_by_another(new_address, time_
 
 def test_a_slow_store_keeps_nobody_waiting(api, store, new_address):
     address = new_address()
-    for value in range(1, 20):
+    for value in range(1_000, 1_020):
         chain.pay([(address, value)])
     quick = store.account.stores.create(http_callback="https://quick.example/", wallet=store.wallet)
     other = api("POST", "new_address", match_callback="quick").json()["address"]
-    chain.pay([(other, 1)])
+    chain.pay([(other, 1_000)])
 
     claimed = [delivery.store_id for delivery in callbacks.claim_due()]
 
@@ -281,7 +283,7 @@ def test_a_slow_store_keeps_nobody_waiting(api, store, new_address):
 
 def test_callbacks_can_be_off(ok, new_address, change):
     change(callbacks="off")
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     change(callbacks="normal")
     callbacks.deliver_due()
 
@@ -290,7 +292,7 @@ def test_callbacks_can_be_off(ok, new_address, change):
 
 def test_callbacks_can_come_twice(ok, new_address, change):
     change(callbacks="twice")
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
 
     assert statuses(ok) == [0, 0]
@@ -298,7 +300,7 @@ def test_callbacks_can_come_twice(ok, new_address, change):
 
 def test_callbacks_can_come_in_the_wrong_order(ok, new_address, change):
     change(callbacks="reordered")
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     callbacks.deliver_due()
     assert not ok.calls
 
@@ -311,7 +313,7 @@ def test_callbacks_can_come_in_the_wrong_order(ok, new_address, change):
 @pytest.mark.parametrize(("skipped", "left"), [([0, 1], [2]), ([1], [0, 2])])
 def test_callbacks_can_skip_statuses(ok, new_address, change, skipped, left):
     change(callbacks="skipping", skipped_statuses=skipped)
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     chain.mine(2)
     callbacks.deliver_due()
 
@@ -323,7 +325,7 @@ def test_callbacks_can_skip_statuses(ok, new_address, change, skipped, left):
 
 @pytest.mark.parametrize("undo", [chain.drop, chain.replace])
 def test_nothing_more_is_heard_of_a_transaction_that_is_gone(ok, new_address, undo):
-    payment = chain.pay([(new_address(), 1)])
+    payment = chain.pay([(new_address(), 1_000)])
     undo(payment.txid)
     chain.mine(2)
     callbacks.deliver_due()
@@ -344,7 +346,7 @@ def test_the_replacement_is_told_as_a_new_transaction(ok, new_address):
 
 
 def test_an_answer_that_comes_after_the_end_changes_nothing(new_address):
-    payment = chain.pay([(new_address(), 1)])
+    payment = chain.pay([(new_address(), 1_000)])
     [claimed] = callbacks.claim_due()
     chain.drop(payment.txid)
 
@@ -354,7 +356,7 @@ def test_an_answer_that_comes_after_the_end_changes_nothing(new_address):
 
 
 def test_an_answer_for_a_store_that_is_gone_changes_nothing(new_address):
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     [claimed] = callbacks.claim_due()
     Store.objects.all().delete()
 
@@ -362,7 +364,7 @@ def test_an_answer_for_a_store_that_is_gone_changes_nothing(new_address):
 
 
 def test_a_reorg_repeats_no_callback(ok, new_address):
-    chain.pay([(new_address(), 1)])
+    chain.pay([(new_address(), 1_000)])
     chain.mine()
     callbacks.deliver_due()
     chain.reorg(1)

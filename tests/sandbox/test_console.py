@@ -10,7 +10,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from sandbox import callbacks, chain, console, keys
+from sandbox import chain, keys
+from sandbox.blockonomics import callbacks
+from sandbox.console import forms, links
 from sandbox.models import Address, Settings, Store, Transaction
 from tests.sandbox.conftest import CALLBACK
 from tests.sandbox.test_keys import ZPUB
@@ -68,13 +70,13 @@ def send(client):
     ],
 )
 def test_a_payment_link_is_read(text, value, label):
-    link = console.read_link(text.format(chain.CUSTOMER))
+    link = links.read_link(text.format(chain.CUSTOMER))
 
-    assert link == console.PaymentLink(chain.CUSTOMER, value, label)
+    assert link == links.PaymentLink(chain.CUSTOMER, value, label)
 
 
 def test_capitals_are_read_too():
-    assert console.read_link(f"BITCOIN:{chain.CUSTOMER.upper()}").address == chain.CUSTOMER
+    assert links.read_link(f"BITCOIN:{chain.CUSTOMER.upper()}").address == chain.CUSTOMER
 
 
 @pytest.mark.parametrize("text", ["nonsense", "bitcoin:tb1qxyz", "<script>", "\0"])
@@ -144,6 +146,13 @@ def test_an_amount_that_is_none_is_refused(send, link, amount):
     assert not Transaction.objects.exists()
 
 
+def test_dust_is_refused_beside_the_amount(send, link):
+    html = send("pay", status=400, uri=link, choice="own", amount="0.00000293")
+
+    assert "293 satoshis are dust" in html
+    assert not Transaction.objects.exists()
+
+
 @pytest.mark.parametrize("fields", [{}, {"uri": "nonsense"}, {"choice": "all"}])
 def test_a_form_that_is_not_ours_pays_nothing(send, link, fields):
     send("pay", status=400, **{"uri": link, **fields} if "choice" in fields else fields)
@@ -179,11 +188,12 @@ def test_taking_back_pays_the_customer(send, link):
     send("pay", uri=link, choice="exact")
     send("change_chain", "take-back", txid=Transaction.objects.get().txid)
 
-    assert Transaction.objects.alive().get().addresses == [chain.CUSTOMER]
+    [output] = Transaction.objects.alive().get().payments
+    assert (output.address, output.value) == (chain.CUSTOMER, 12345)
 
 
 def test_a_button_that_comes_too_late_says_so(send, link):
-    payment = chain.pay([(console.read_link(link).address, 5)])
+    payment = chain.pay([(links.read_link(link).address, 5_000)])
     chain.mine()
 
     assert "is in a block" in send("change_chain", "drop", status=409, txid=payment.txid)
@@ -200,7 +210,7 @@ def test_a_block_can_be_mined_from_other_pages(client, place):
 
 
 def test_from_a_transaction_the_way_leads_back_to_it(client, link):
-    payment = chain.pay([(console.read_link(link).address, 5)])
+    payment = chain.pay([(links.read_link(link).address, 5_000)])
     url = reverse("sandbox:change_chain", args=["mine"])
 
     response = client.post(url, {"from": "transaction", "txid": payment.txid})
@@ -235,7 +245,7 @@ def test_the_way_back_is_kept_after_a_payment(send, link):
 
 def test_the_explorer_shows_blocks_and_transactions(page, link):
     assert "nothing mined yet" in page("explorer")
-    payment = chain.pay([(console.read_link(link).address, 12345)])
+    payment = chain.pay([(links.read_link(link).address, 12345)])
     height = chain.mine()
 
     html = page("explorer")
@@ -246,9 +256,9 @@ def test_the_explorer_shows_blocks_and_transactions(page, link):
 
 
 def test_an_address_has_a_page(page, link):
-    address = console.read_link(link).address
+    address = links.read_link(link).address
     chain.pay([(address, 12345)])
-    dropped = chain.pay([(address, 1)])
+    dropped = chain.pay([(address, 1_000)])
     chain.drop(dropped.txid)
 
     html = page("address", address)
@@ -259,13 +269,15 @@ def test_an_address_has_a_page(page, link):
 
 
 def test_a_transaction_has_a_page(page, link):
-    old = chain.pay([(console.read_link(link).address, 12345)], rbf=1)
+    old = chain.pay([(links.read_link(link).address, 12345)], rbf=1)
     assert "replaceable" in page("transaction", old.txid)
     new = chain.replace(old.txid)
 
     html = page("transaction", old.txid)
 
     assert "replaced" in html
+    assert ">change<" in html
+    assert chain.CUSTOMER[:10] in html
     assert new.txid[:10] in html
 
 
@@ -278,7 +290,7 @@ def test_what_is_not_there_is_not_found(page):
 
 
 def test_the_log_tells_answers_and_retries_without_the_secret(page, link):
-    chain.pay([(console.read_link(link).address, 12345)])
+    chain.pay([(links.read_link(link).address, 12345)])
     assert "due" in page("callback_log")
     with responses.RequestsMock() as wire:
         wire.get("https://shop.example/callback", status=503, body=f"wrong secret {SECRET}")
@@ -294,7 +306,7 @@ def test_the_log_tells_answers_and_retries_without_the_secret(page, link):
 
 
 def test_an_error_in_the_log_tells_no_secret(page, link):
-    chain.pay([(console.read_link(link).address, 12345)])
+    chain.pay([(links.read_link(link).address, 12345)])
     [delivery] = callbacks.claim_due()
     url = CALLBACK + "&status=0"
     error = f"ConnectionError: Max retries exceeded with url: /callback?secret={SECRET}&status=0"
@@ -308,7 +320,7 @@ def test_an_error_in_the_log_tells_no_secret(page, link):
 
 
 def test_no_page_shows_a_secret(page, link):
-    payment = chain.pay([(console.read_link(link).address, 12345)])
+    payment = chain.pay([(links.read_link(link).address, 12345)])
 
     for name, *args in (
         ["wallet"],
@@ -324,7 +336,7 @@ def test_no_page_shows_a_secret(page, link):
 
 
 def settings_fields(**changes):
-    form = console.SettingsForm(instance=Settings.objects.current())
+    form = forms.SettingsForm(instance=Settings.objects.current())
     values = {bound.html_name: bound.value() for bound in form}
     values["skipped_statuses"] = "[0, 1]"
     fields = {
@@ -401,7 +413,7 @@ def test_a_wallet_with_a_wrong_key_is_refused(send, account):
 
 
 def test_no_page_needs_inline_script_or_style(page, link):
-    payment = chain.pay([(console.read_link(link).address, 12345)])
+    payment = chain.pay([(links.read_link(link).address, 12345)])
 
     for name, *args in (["wallet"], ["settings"], ["transaction", payment.txid]):
         html = page(name, *args)

@@ -30,11 +30,11 @@ def test_pay_answers_the_transactions_id(control):
 
 def test_one_transaction_pays_several(control, new_address):
     other = new_address()
-    outputs = [{"address": SOMEBODY, "value": 1}, {"address": other, "value": 2}]
+    outputs = [{"address": SOMEBODY, "value": 1_000}, {"address": other, "value": 2_000}]
 
     txid = control("pay", outputs=outputs)["txid"]
 
-    assert Transaction.objects.get(txid=txid).addresses == [SOMEBODY, other]
+    assert [o.address for o in Transaction.objects.get(txid=txid).payments] == [SOMEBODY, other]
 
 
 def test_mine_answers_the_height(control):
@@ -42,10 +42,10 @@ def test_mine_answers_the_height(control):
 
 
 def test_replace_answers_the_new_id(control, txid, new_address):
-    new = control("replace", txid=txid, value=5, address=new_address())["txid"]
+    new = control("replace", txid=txid, value=500, address=new_address())["txid"]
 
     assert Transaction.objects.get(txid=txid).replaced_by.txid == new
-    assert Transaction.objects.get(txid=new).total == 5
+    assert Transaction.objects.get(txid=new).total == 500
 
 
 def test_drop_answers_nothing(control, txid):
@@ -84,6 +84,7 @@ def test_a_mined_transaction_stays(control, txid, verb):
         ("pay", {"address": SOMEBODY, "value": 5.0}, "value must be a whole number"),
         ("pay", {"address": SOMEBODY, "value": True}, "value must be a whole number"),
         ("pay", {"address": SOMEBODY, "value": -5}, "value must be a whole number"),
+        ("pay", {"address": SOMEBODY, "value": 5}, "5 satoshis are dust"),
         ("pay", {"address": "nonsense", "value": 5}, "no Bitcoin address"),
         ("pay", {"address": SOMEBODY, "value": 5, "rbf": 3}, "rbf must be"),
         ("pay", {"address": SOMEBODY, "value": 5, "fee": 3}, "'fee' is unknown here"),

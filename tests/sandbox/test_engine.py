@@ -45,7 +45,7 @@ def pay_the_store():
     wallet = account.wallets.create(address=conf.TEST_KEY)
     store = account.stores.create(http_callback="https://shop.example/cb", wallet=wallet)
     wallet.addresses.create(address=ADDRESS, index=0, store=store)
-    chain.pay([(ADDRESS, 5)])
+    chain.pay([(ADDRESS, 5_000)])
 
 
 @database_sync_to_async

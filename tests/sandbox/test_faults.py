@@ -57,7 +57,7 @@ def test_any_call_can_keep_its_caller_waiting(faulty, api, name, monkeypatch, co
     async def sleep(seconds):
         waits.append(seconds)
 
-    monkeypatch.setattr("sandbox.api.asyncio.sleep", sleep)
+    monkeypatch.setattr("sandbox.blockonomics.endpoint.asyncio.sleep", sleep)
     assert faulty(name, "timeout").status_code == 504
     assert waits == []
     control("settings", timeout_seconds="12.5")

@@ -58,10 +58,11 @@ def test_any_part_of_the_callback_url_chooses_the_store(api, store, match):
     }
 
 
-def test_the_beginning_of_a_key_chooses_the_wallet(api, store):
+@pytest.mark.parametrize("part", [ZPUB[:30], ZPUB[20:30], ZPUB[-8:], ZPUB])
+def test_any_part_of_a_key_chooses_the_wallet(api, store, part):
     store.account.wallets.create(address=ZPUB)
 
-    answer = api("POST", "new_address", match_account=ZPUB[:30]).json()
+    answer = api("POST", "new_address", match_account=part).json()
 
     assert answer == {"address": keys.address_at(ZPUB, 0), "account": ZPUB}
 
@@ -129,9 +130,19 @@ def test_accounts_do_not_see_each_other(api, store):
     assert api("POST", "new_address", key=API_KEY).json()["address"].startswith("tb1q")
 
 
-@pytest.mark.parametrize("crypto", ["USDC", "USDT", "btc"])
-def test_other_coins_are_refused(api, store, crypto):
+@pytest.mark.parametrize("crypto", ["USDC", "BCH", "btc", ""])
+def test_unknown_coins_are_refused(api, store, crypto):
     assert api("POST", "new_address", crypto=crypto).status_code == 422
+
+
+@pytest.mark.parametrize("query", [{}, {"match_callback": CALLBACK}, {"match_account": "vpub"}])
+def test_a_store_without_a_wallet_of_that_coin_is_refused(api, store, change, query):
+    change(error_shape="nested")
+
+    response = api("POST", "new_address", crypto="USDT", **query)
+
+    assert response.status_code == 500
+    assert response.json()["error"] == {"message": "Could not find matching xpub", "code": 1003}
 
 
 def test_bitcoin_may_be_named(api, store):
@@ -168,7 +179,7 @@ def test_too_many_unused_addresses_reach_the_gap_limit(api, store, change):
 
     assert response.status_code == 500
     assert response.json() == {"status": 500, "message": "Gap limit exceeded"}
-    chain.pay([(first, 1)])
+    chain.pay([(first, 1_000)])
     assert api("POST", "new_address").status_code == 200
     assert api("POST", "new_address").status_code == 500
 

@@ -4,11 +4,16 @@ import json
 from decimal import Decimal
 
 import pytest
+from iso4217 import Currency
 
-from sandbox import price
+from sandbox.blockonomics import price
 from sandbox.models import Settings
 
 pytestmark = pytest.mark.django_db
+
+# Codes of ISO 4217 for bonds, for accounts between states, for tests and for no currency at all.
+UNITS_OF_NO_MONEY = {"XBA", "XBB", "XBC", "XBD", "XSU", "XUA", "XTS", "XXX"}
+CODES = {currency.code for currency in Currency}
 
 
 def test_the_price_is_a_json_number_for_everybody(api, change):
@@ -49,11 +54,22 @@ def test_the_price_cannot_be_posted(api):
     assert api("POST", "price").status_code == 405
 
 
-def test_about_thirty_currencies_are_listed(api, change):
+@pytest.mark.parametrize("crypto", ["BTC", "USDT"])
+def test_every_currency_of_the_world_has_a_price(crypto):
+    prices = {code: price.price_of(crypto, code, Decimal(50_000)) for code in CODES}
+
+    assert {code for code, found in prices.items() if found} == CODES - UNITS_OF_NO_MONEY
+
+
+def test_less_than_a_cent_is_still_a_price(api, change):
+    assert api("GET", "price", crypto="USDT", currency="XAU").content == b'{"price": 0.00043}'
+
+
+def test_all_currencies_are_listed(api, change):
     listed = api("GET", "currencies", key=None).json()
 
     assert {"code": "EUR", "name": "Euro"} in listed
-    assert len(listed) >= 30
+    assert {row["code"] for row in listed} == CODES - UNITS_OF_NO_MONEY
     change(currencies_shape="codes")
     assert "EUR" in api("GET", "currencies", key=None).json()
 

@@ -133,8 +133,11 @@ def test_a_key_is_added_once(api, bitcoin_wallet):
     assert api("POST", "wallets", body={"address": conf.TEST_KEY}).status_code == 400
 
 
-def test_wallets_of_other_coins_are_refused(api, account):
-    assert api("POST", "wallets", body={"address": ZPUB, "crypto": "USDT"}).status_code == 422
+@pytest.mark.parametrize(("crypto", "status"), [("USDT", 400), ("DOGE", 422), (None, 422)])
+def test_wallets_of_other_coins_are_refused(api, account, crypto, status):
+    body = {"address": ZPUB, "crypto": crypto}
+
+    assert api("POST", "wallets", body=body).status_code == status
 
 
 @pytest.mark.parametrize("name", ["stores", "wallets"])

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import re
+from urllib.parse import parse_qs
 
 from asgiref.sync import async_to_sync
 from channels.db import database_sync_to_async
@@ -14,6 +16,7 @@ from sandbox.models import Settings, Transaction
 
 logger = logging.getLogger(__name__)
 
+UNIX_SECOND = re.compile("[0-9]{1,12}")
 EXPIRED = "Invoice expired (Expiry time is 7 days)"
 
 
@@ -44,6 +47,13 @@ def send(address, message):
         logger.exception("The channel layer took no message about a payment")
 
 
+def since(scope):
+    """The unix second before which nothing is told: ?timestamp=…, or 0 if that is none."""
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    text = query.get("timestamp", [""])[0]
+    return int(text) if UNIX_SECOND.fullmatch(text) else 0
+
+
 class PaymentConsumer(AsyncWebsocketConsumer):
     """Follows one address; of its transactions only the most recent."""
 
@@ -54,9 +64,10 @@ class PaymentConsumer(AsyncWebsocketConsumer):
         if settings.websocket == Settings.WebSocket.REFUSE:
             await self.close()
             return
+        self.since = since(self.scope)
         self.address = tidy_address(self.scope["url_route"]["kwargs"]["address"])
         await self.channel_layer.group_add(group_of(self.address), self.channel_name)
-        await self.accept()
+        await self.accept(next(iter(self.scope["subprotocols"]), None))
         if settings.websocket == Settings.WebSocket.ERROR_MSG:
             await self.send(json.dumps({"error_msg": EXPIRED}))
             return
@@ -69,10 +80,10 @@ class PaymentConsumer(AsyncWebsocketConsumer):
             await self.channel_layer.group_discard(group_of(self.address), self.channel_name)
 
     async def payment_seen(self, message):
-        if message["number"] < self.following:
+        frame = dict(message["frame"])
+        if message["number"] < self.following or frame["timestamp"] < self.since:
             return
         self.following = message["number"]
-        frame = dict(message["frame"])
         if (await self.settings()).websocket == Settings.WebSocket.NO_TXID:
             del frame["txid"]
         await self.send(json.dumps(frame))

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from sandbox import wakeup
+from sandbox import conf, wakeup
 from sandbox.models import Address, Attempt, Delivery, Settings
 
 DUE, HELD = Delivery.State.DUE, Delivery.State.HELD
@@ -92,6 +92,7 @@ class Call:
     url: str
     timeout_seconds: float
     follows_redirects: bool
+    ca_bundle: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def prepare(delivery):
         url=with_parameters(delivery.store.http_callback, parameters_of(delivery, settings)),
         timeout_seconds=float(settings.callback_timeout_seconds),
         follows_redirects=settings.callback_follows_redirects,
+        ca_bundle=conf.ca_bundle(),
     )
 
 
@@ -156,12 +158,13 @@ def send(call):
                 call.url,
                 timeout=call.timeout_seconds,
                 allow_redirects=call.follows_redirects,
+                verify=call.ca_bundle or True,
                 stream=True,
             ) as response:
                 beginning = next(response.iter_content(4 * BODY_LENGTH), b"")
                 body = beginning.decode("utf-8", "replace").replace("\0", "")[:BODY_LENGTH]
                 return answer(code=response.status_code, body=body)
-    except (requests.RequestException, ValueError) as error:
+    except (OSError, ValueError) as error:
         return answer(error=f"{type(error).__name__}: {error}")
 
 
