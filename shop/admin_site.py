@@ -1,5 +1,7 @@
 """The merchant's desk: Django's admin, which tells nobody an order's key."""
 
+import logging
+
 from django.contrib import admin
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.contenttypes.views import shortcut
@@ -7,8 +9,26 @@ from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404
 from django.urls import path
 
+from payments.rate_limits import refused
+
+from . import proxies
+
+logger = logging.getLogger(__name__)
+
 
 class ShopAdminSite(admin.AdminSite):
+    def login(self, request, extra_context=None):
+        """Nobody tries passwords by the thousand, and whoever tries is written down."""
+        if request.method != "POST":
+            return super().login(request, extra_context)
+        if page := refused("logins", request):
+            return page
+        response = super().login(request, extra_context)
+        if not request.user.is_authenticated:
+            name = request.POST.get("username", "")[:150]
+            logger.warning("A login as %r failed, from %s.", name, proxies.network(request))
+        return response
+
     def get_urls(self):
         """Django's "view on site" tells anybody of the staff where anything is; ours asks first."""
         ours = path(

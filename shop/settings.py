@@ -200,6 +200,7 @@ LIMITS = {
     "quotes": env.str("LIMIT_QUOTES", "300/hour"),
     "look-ups": env.str("LIMIT_LOOK_UPS", "100/hour"),
     "refunds": env.str("LIMIT_REFUNDS", "100/hour"),
+    "logins": env.str("LIMIT_LOGINS", "10/minute; 60/hour"),
     "e-mails": env.str("LIMIT_E_MAILS", "100/hour"),
     "e-mails-per-recipient": env.str("LIMIT_E_MAILS_PER_RECIPIENT", "10/hour; 30/day"),
 }
@@ -242,7 +243,7 @@ MIDDLEWARE = [
     "shop.proxies.forwarded",
     "shop.middleware.security_headers",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "shop.static_files.StaticFiles",
     "shop.middleware.CompressedPages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "shop.languages.Languages",
