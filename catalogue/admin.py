@@ -17,7 +17,7 @@ from payments.money import Asset, rounded
 from payments.templatetags.money import fiat
 
 from . import pictures
-from .downloads import GoodsResponse
+from .downloads import hand_over
 from .folding import fold
 from .models import Category, Picture, Product
 
@@ -108,7 +108,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_select_related = ["category"]
     search_fields = ["folded_title", "folded_description"]
     prepopulated_fields = {"slug": ["title"]}
-    readonly_fields = ["created_at", "updated_at"]
+    readonly_fields = ["file_name", "created_at", "updated_at"]
     inlines = [PictureInline]
     show_full_result_count = False
 
@@ -130,7 +130,8 @@ class ProductAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            return GoodsResponse(get_object_or_404(Product, file=name).file)
+            product = get_object_or_404(Product, file=name)
+            return hand_over(request, product.file, product.file_name)
         except FileNotFoundError as error:
             raise Http404 from error
 

@@ -8,6 +8,7 @@ from django.urls import reverse
 from pictures.models import PictureField
 
 from . import pictures, search
+from .downloads import name_on_disk
 from .folding import FoldedField
 
 RELATED_PRODUCTS = 4
@@ -81,7 +82,15 @@ class Product(models.Model):
         Category, models.SET_NULL, null=True, blank=True, related_name="products"
     )
     file = models.FileField(
-        storage=goods_storage, blank=True, help_text="What the buyer downloads; never public."
+        storage=goods_storage,
+        upload_to=name_on_disk,
+        max_length=255,
+        blank=True,
+        help_text="What the buyer downloads; never public.",
+    )
+    # After the file, which sets it.
+    file_name = models.CharField(
+        max_length=255, blank=True, editable=False, help_text="As the merchant named the file."
     )
     stock = models.PositiveIntegerField(
         null=True, blank=True, help_text="How many are left; empty: unlimited."

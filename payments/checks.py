@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from dotenv import dotenv_values
 
+from catalogue.downloads import SENDFILE_HEADERS
 from shop import proxies
 
 from . import providers, rate_limits
@@ -194,6 +195,12 @@ def check_places(app_configs, **kwargs):
             f"SITE_URL is {settings.SITE_URL!r}.",
             hint="Write https:// and the host, like https://shop.example.com, without a path.",
             id="payments.E015",
+        )
+    if settings.SENDFILE not in ("", *SENDFILE_HEADERS):
+        yield Error(
+            f"SENDFILE is {settings.SENDFILE!r}.",
+            hint=f"It is empty, or one of {', '.join(SENDFILE_HEADERS)}.",
+            id="payments.E018",
         )
     if settings.REDIS_URL and redis.scheme not in ("redis", "rediss", "unix"):
         yield Error(

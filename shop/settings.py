@@ -54,6 +54,8 @@ STORAGES = {
     },
 }
 
+SENDFILE = env.str("SENDFILE", "").strip()
+
 # Pictures, whose sizes payments/pictures.py makes. Stand-ins are for shops without any.
 PICTURES = {
     "PICTURE_CLASS": "catalogue.pictures.Size",

@@ -62,8 +62,9 @@ class InvoiceLine(models.Model):
     unit_price = models.DecimalField(max_digits=17, decimal_places=4)
     quantity = models.PositiveSmallIntegerField(default=1)
     file = models.CharField(
-        max_length=100, blank=True, help_text="The file that was sold, whatever is sold now."
+        max_length=255, blank=True, help_text="The file that was sold, whatever is sold now."
     )
+    file_name = models.CharField(max_length=255, blank=True)
     stock = models.CharField(max_length=12, choices=Stock, blank=True, default=Stock.UNLIMITED)
 
     objects = InvoiceLineQuerySet.as_manager()
@@ -96,6 +97,7 @@ class InvoiceLine(models.Model):
             unit_price=line.product.price,
             quantity=line.quantity,
             file=line.product.file.name,
+            file_name=line.product.file_name,
         )
 
     @property

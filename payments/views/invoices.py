@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
-from catalogue.downloads import GoodsResponse
+from catalogue.downloads import hand_over, is_whole
 from payments import presentation, providers, quoting
 from payments.actors import actor
 from payments.models import Event, Invoice, InvoiceLine
@@ -107,8 +107,8 @@ def download(request, key, line):
     bought = Invoice.objects.with_key(key)
     found = get_object_or_404(InvoiceLine.objects.deliverable(), invoice__in=bought, pk=line)
     try:
-        response = GoodsResponse(found.goods)
-        if request.method == "GET":
+        response = hand_over(request, found.goods, found.file_name)
+        if is_whole(request, response):
             found.invoice.log(Event.Kind.DOWNLOADED, actor(request), found.title)
         return response
     except FileNotFoundError as error:

@@ -1,7 +1,9 @@
 """GET /payments/invoice/<key>/download/<line>/: the only way out for the goods."""
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient
+from django.utils.http import content_disposition_header
 
 from payments import checkout, ingestion
 from payments.models import Line, Product
@@ -119,3 +121,122 @@ def big_purchase(transactional_db, make_product, provider, service):
     invoice = checkout.place_order(lines, provider)
     ingestion.record_report(provider, report(invoice))
     return f"/payments/invoice/{invoice.key}/download/{invoice.lines.get().pk}/", size
+
+
+# Parts of it, and by whom
+
+
+@pytest.fixture
+def bought(invoice, call_back):
+    call_back(invoice)
+    return f"/payments/invoice/{invoice.key}/download/{invoice.lines.get().pk}/"
+
+
+PARTS = [
+    ("bytes=0-3", 0, 4),
+    ("bytes=5-", 5, len(GOODS)),
+    ("bytes=-4", len(GOODS) - 4, len(GOODS)),
+    ("bytes=20-999", 20, len(GOODS)),
+    ("bytes=-999", 0, len(GOODS)),
+]
+
+
+@pytest.mark.parametrize(("asked", "start", "end"), PARTS)
+def test_a_part_can_be_had(client, bought, asked, start, end):
+    response = client.get(bought, headers={"Range": asked})
+
+    assert response.getvalue() == GOODS[start:end]
+    assert response["Content-Length"] == str(end - start)
+    if end - start < len(GOODS):
+        assert response.status_code == 206
+        assert response["Content-Range"] == f"bytes {start}-{end - 1}/{len(GOODS)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,3-4", "bytes=-", "lines=1-2", "bytes=9-3", "x", ""])
+def test_what_is_no_range_asks_for_all_of_it(client, bought, asked):
+    response = client.get(bought, headers={"Range": asked})
+
+    assert (response.status_code, response.getvalue()) == (200, GOODS)
+
+
+@pytest.mark.parametrize("asked", ["bytes=21-", "bytes=500-600", "bytes=-0"])
+def test_what_is_not_there_is_said_to_be_so(client, bought, asked):
+    response = client.get(bought, headers={"Range": asked})
+
+    assert response.status_code == 416
+    assert response["Content-Range"] == f"bytes */{len(GOODS)}"
+    assert response.getvalue() == b""
+
+
+@pytest.mark.parametrize("mark", ["ETag", "Last-Modified"])
+def test_an_interrupted_download_goes_on_while_the_file_is_the_same(client, bought, mark):
+    first = client.get(bought)
+    assert (first["Accept-Ranges"], first.getvalue()) == ("bytes", GOODS)
+
+    rest = client.get(bought, headers={"Range": "bytes=7-", "If-Range": first[mark]})
+    assert (rest.status_code, rest.getvalue()) == (206, GOODS[7:])
+    anew = client.get(bought, headers={"Range": "bytes=7-", "If-Range": '"another"'})
+    assert (anew.status_code, anew.getvalue()) == (200, GOODS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "noted"),
+    [
+        ({}, 1),
+        ({"Range": "bytes=0-3"}, 0),
+        ({"Range": "bytes=4-"}, 0),
+        ({"Sec-Purpose": "prefetch"}, 0),
+        ({"Sec-Purpose": "prefetch;prerender"}, 0),
+        ({"Purpose": "prefetch"}, 0),
+    ],
+)
+def test_only_who_gets_all_of_it_has_downloaded_it(client, bought, invoice, headers, noted):
+    client.get(bought, headers=headers).getvalue()
+
+    assert invoice.timeline.filter(kind="downloaded").count() == noted
+
+
+@pytest.mark.parametrize("by", ["X-Accel-Redirect", "X-Sendfile"])
+def test_a_proxy_may_send_the_file(client, bought, settings, by):
+    settings.SENDFILE = by
+    file = Product.objects.get().file
+
+    response = client.get(bought)
+
+    where = {"X-Accel-Redirect": f"/goods/{file.name}", "X-Sendfile": file.path}
+    assert response[by] == where[by]
+    assert response.content == b""
+    assert response["Content-Disposition"] == 'attachment; filename="goods-1.txt"'
+    file.storage.delete(file.name)
+    assert client.get(bought).status_code == 404
+
+
+NAMES = [
+    "山" * 95 + ".jpg",
+    "A picture (final) [2].JPG",
+    "🏔️ summit.zip",
+    "no ending",
+    "..hidden",
+    "é.tar.gz",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_may_be_called_as_the_merchant_likes(
+    admin_client, client, provider, service, call_back, name
+):
+    form = {"title": "Bead", "slug": "bead", "price": "9.99", "active": "on"}
+    form |= {"pictures-TOTAL_FORMS": 0, "pictures-INITIAL_FORMS": 0}
+    upload = SimpleUploadedFile(name, GOODS)
+    answer = admin_client.post("/admin/catalogue/product/add/", form | {"file": upload})
+    assert answer.status_code == 302
+    product = Product.objects.get()
+    invoice = checkout.place_order([Line(product)], provider)
+    call_back(invoice)
+
+    response = client.get(f"{invoice.get_absolute_url()}download/{invoice.lines.get().pk}/")
+
+    assert response.getvalue() == GOODS
+    assert response["Content-Disposition"] == content_disposition_header(True, name)
+    assert len(product.file.name) < 40 and product.file.name.isascii()
+    assert product.file_name == name
