@@ -26,6 +26,7 @@ from payments import checkout, ingestion, providers
 from payments.models import Invoice, Line, PaymentAttempt, Transaction
 from payments.providers.base import TransactionReport
 from payments.providers.blockonomics import Blockonomics, asking_for_a_rate
+from shop import urls  # noqa: F401 -- before a test turns the sandbox off, and with it its paths
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("shop", deadline=None)

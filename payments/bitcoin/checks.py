@@ -23,6 +23,13 @@ def check_settings() -> Iterator[CheckMessage]:
             hint="Set it to main or, if this is a shop to try things with, STAGING to true.",
             id="payments.E009",
         )
+    elif settings.BITCOIN_NETWORK == "main" and settings.STAGING:
+        yield Error(
+            "STAGING is on and BITCOIN_NETWORK is 'main': pages would say that nothing is real "
+            "money, and ask for it.",
+            hint="Set STAGING to false or, to try things with test coins, BITCOIN_NETWORK to test.",
+            id="payments.E022",
+        )
     if settings.BLOCK_EXPLORER and not explorer.PATTERN.fullmatch(settings.BLOCK_EXPLORER):
         yield Error(
             "BLOCK_EXPLORER is no https address with one {txid} in it, so receipts have no links.",

@@ -197,3 +197,19 @@ def test_a_transaction_leads_to_the_explorer(settings, invoice, call_back, recei
     html = receipt(invoice, html=True)
 
     assert f'<a href="https://mempool.space/tx/{txid(1)}" rel="noreferrer noopener">' in html
+
+
+# A shop to try things with
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "staging", "told"),
+    [(False, False, False), (True, False, True), (False, True, True)],
+)
+def test_a_receipt_of_play_money_says_so(
+    settings, invoice, call_back, receipt, sandbox, staging, told
+):
+    settings.SANDBOX, settings.STAGING = sandbox, staging
+    call_back(invoice)
+
+    assert ("nothing here is real money" in receipt(invoice)) == told

@@ -20,7 +20,7 @@ def check_settings() -> Iterator[CheckMessage]:
     yield from _check_callback_secret(settings.BLOCKONOMICS_CALLBACK_SECRETS)
     if settings.BLOCKONOMICS_XPUB:
         yield from _check_xpub(settings.BLOCKONOMICS_XPUB)
-    if settings.BLOCKONOMICS_TEST_MODE and not settings.DEBUG:
+    if settings.BLOCKONOMICS_TEST_MODE and not (settings.DEBUG or settings.STAGING):
         yield Warning(
             "BLOCKONOMICS_TEST_MODE is on: simulated payments count as real ones.",
             hint="Set it to false in a shop that sells something.",
