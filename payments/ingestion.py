@@ -47,7 +47,10 @@ def receive_callback(provider: Provider, request: HttpRequest) -> list[Outcome]:
     """
     content = provider.authenticate(request)
     callback = Callback.objects.create(
-        provider=provider.slug, query=storable(content.query), body=storable(content.body)
+        provider=provider.slug,
+        query=storable(content.query),
+        body=storable(content.body),
+        credential=content.credential,
     )
     return _process(callback, provider, by="callback")
 

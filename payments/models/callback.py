@@ -53,6 +53,9 @@ class Callback(models.Model):
     outcome = models.CharField(max_length=20, choices=Outcome, default=Outcome.RECEIVED)
     note = models.CharField(max_length=NOTE_LENGTH, blank=True)
     # What it says of a payment, as far as it could be understood.
+    credential = models.CharField(
+        max_length=16, blank=True, help_text="A mark of the secret that it came with."
+    )
     reference = models.CharField(max_length=255, blank=True)
     amount = models.BigIntegerField(null=True, blank=True, help_text="In the smallest unit.")
     transaction_id = models.CharField("transaction id", max_length=255, blank=True)

@@ -5,7 +5,7 @@ and never judges: it reports, the shop judges. Every provider has the small core
 some services can do is an ability, a Protocol that callers ask for with `isinstance`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -96,11 +96,17 @@ Report = TransactionReport
 class AuthenticCallback:
     """A callback whose sender has proved who they are, as the inbox keeps it: without the secret.
 
-    `query` is percent-encoded and `body` is text, both as they came but for the secret.
+    `query` is percent-encoded and `body` is text, both as they came but for the secret, of which
+    `credential` is a mark: by it the merchant learns which of several is in use.
     """
 
     query: str = ""
     body: str = ""
+    credential: str = ""
+
+
+# When a callback last came with the credential of that mark; None if none did.
+LastUsed = Callable[[str], datetime | None]
 
 
 class Result(StrEnum):
@@ -298,7 +304,7 @@ class LimitsUnusedAddresses(Protocol):
 class Diagnoses(Protocol):
     """The merchant's account at the service can be examined."""
 
-    def diagnose(self, currency: str) -> Iterator[tuple[bool, str]]:
+    def diagnose(self, currency: str, last_used: LastUsed) -> Iterator[tuple[bool, str]]:
         """What works and what the merchant has to do; uses up no reference."""
 
 

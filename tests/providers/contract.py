@@ -373,11 +373,11 @@ class AtTheBorder(Contract):
 
     def test_a_diagnosis_tells_what_works_and_never_raises(self, fake, provider):
         able = self.ability(provider, base.Diagnoses)
-        findings = list(able.diagnose("USD"))
+        findings = list(able.diagnose("USD", lambda credential: None))
 
         assert all(isinstance(works, bool) and finding for works, finding in findings)
         fake.is_told((500, ""))
-        assert not all(works for works, _ in able.diagnose("USD"))
+        assert not all(works for works, _ in able.diagnose("USD", lambda credential: None))
 
     def test_missing_settings_are_told_at_the_start(self, fake, provider, holds_no_secret):
         able = self.ability(provider, base.ChecksSettings)

@@ -1,9 +1,18 @@
+from datetime import datetime
+
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from payments import providers
-from payments.models import PaymentAttempt
+from payments.models import Callback, PaymentAttempt
 from payments.providers.base import Diagnoses, LimitsUnusedAddresses, Provider
+
+
+def last_used(credential: str) -> datetime | None:
+    """When a callback last came with it, as far back as the inbox goes."""
+    latest = Callback.objects.filter(credential=credential).order_by("-pk").first()
+    return latest and timezone.localtime(latest.received_at)
 
 
 class Command(BaseCommand):
@@ -18,7 +27,7 @@ class Command(BaseCommand):
     def is_healthy(self, provider: Provider) -> bool:
         healthy = True
         if isinstance(provider, Diagnoses):
-            for works, finding in provider.diagnose(settings.SHOP_CURRENCY):
+            for works, finding in provider.diagnose(settings.SHOP_CURRENCY, last_used):
                 self.tell(works, finding)
                 healthy = healthy and works
         if healthy and isinstance(provider, LimitsUnusedAddresses):

@@ -47,6 +47,11 @@ DISTRUST = _(
 )
 
 M = TypeVar("M", bound=messages.Message)
+NO_STORE_CODES = {1003, 1032}
+
+
+class NoSuchStore(ProviderRefused):
+    """No store of the account has the callback URL that was named."""
 
 
 class Client:
@@ -211,7 +216,8 @@ def _error(
             ),
         )
     if code in ADVICE:
-        return ProviderRefused(
+        kind = NoSuchStore if code in NO_STORE_CODES else ProviderRefused
+        return kind(
             f"{said}. {ADVICE[code]}",
             _("This shop’s account with the bitcoin payment service is not set up completely."),
         )

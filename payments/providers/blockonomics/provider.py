@@ -1,5 +1,6 @@
 """Blockonomics in the shop's words: what `client` and `messages` say, translated to the border."""
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -17,7 +18,7 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
-from django.utils.crypto import constant_time_compare
+from django.utils.crypto import constant_time_compare, salted_hmac
 from pydantic import ValidationError
 
 from payments.bitcoin import BITCOIN, addresses
@@ -25,6 +26,7 @@ from payments.bitcoin import xpub as keys
 from payments.bitcoin.wallet import BitcoinWallet
 from payments.providers.base import (
     AuthenticCallback,
+    LastUsed,
     MethodNotAllowed,
     NotApplicable,
     Outcome,
@@ -37,7 +39,7 @@ from payments.providers.base import (
 )
 
 from . import checks, messages
-from .client import DISTRUST, NO_ANSWER, Client, without
+from .client import DISTRUST, NO_ANSWER, Client, NoSuchStore, without
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +81,15 @@ class Blockonomics(BitcoinWallet):
         """Tells whether there is an API key and at least one callback secret."""
         return bool(self.client.api_key and self.secrets)
 
-    def callback_url(self) -> str:
-        """The URL that belongs into the Blockonomics store, secret included."""
+    def callback_urls(self) -> list[str]:
+        """The URLs that the Blockonomics store may have, secret included, the best one first."""
         path = reverse("payments:callback", args=[self.slug])
-        return f"{settings.SITE_URL}{path}?{urlencode({'secret': self.secrets[0]})}"
+        queries = [urlencode({"secret": secret}) for secret in self.secrets]
+        return [f"{settings.SITE_URL}{path}?{query}" for query in queries]
+
+    def callback_url(self) -> str:
+        """The URL that belongs into the Blockonomics store."""
+        return self.callback_urls()[0]
 
     # A payment is asked for
 
@@ -126,7 +133,7 @@ class Blockonomics(BitcoinWallet):
         return None
 
     def _new_address(self) -> str:
-        address = self.client.new_address(self.callback_url())
+        address = self._asked_for_address()
         if addresses.is_valid(address, settings.BITCOIN_NETWORK):
             return self._our_own(addresses.normalize(address))
         if settings.BLOCKONOMICS_TEST_MODE and re.fullmatch(r"1TestBTCAddress\w*", address):
@@ -137,6 +144,14 @@ class Blockonomics(BitcoinWallet):
             "the store may be in test mode.",
             DISTRUST,
         )
+
+    def _asked_for_address(self) -> str:
+        """While the secret is being changed, the store may still have one of the older ones."""
+        *better, last = self.callback_urls()
+        for url in better:
+            with contextlib.suppress(NoSuchStore):
+                return self.client.new_address(url)
+        return self.client.new_address(last)
 
     def _our_own(self, address: str) -> str:
         """The address, if it belongs to the merchant's key, should that be known."""
@@ -202,7 +217,12 @@ class Blockonomics(BitcoinWallet):
         matches = [constant_time_compare(given, secret) for secret in self.secrets]
         if not any(matches):
             raise PermissionDenied("Wrong or missing callback secret.")
-        return AuthenticCallback(query=self._redacted(request.GET))
+        used = self._mark(self.secrets[matches.index(True)])
+        return AuthenticCallback(query=self._redacted(request.GET), credential=used)
+
+    def _mark(self, secret: str) -> str:
+        """What stands for a secret in the books; nobody finds the secret by it."""
+        return salted_hmac("payments.blockonomics", secret, algorithm="sha256").hexdigest()[:16]
 
     def _redacted(self, query: QueryDict) -> str:
         """The query without the secret, which whoever sends it may have put elsewhere as well."""
@@ -278,21 +298,35 @@ class Blockonomics(BitcoinWallet):
         limits = [limit for store in here for limit in store.gap_limits]
         return min(limits, default=messages.GAP_LIMIT)
 
-    def diagnose(self, currency: str) -> Iterator[tuple[bool, str]]:
+    def diagnose(self, currency: str, last_used: LastUsed) -> Iterator[tuple[bool, str]]:
         """What works and what the merchant has to do; asks Blockonomics, uses up no address."""
         try:
             here = self._our_stores(self.client.stores())
             yield True, "Blockonomics accepts the API key."
             yield bool(here), f"A store has the callback URL {self.callback_url()}"
+            yield from self._diagnose_secrets({store.http_callback for store in here}, last_used)
             yield any(store.wallets for store in here), "That store has a wallet attached."
             yield True, f"One bitcoin costs {self.client.price(currency).normalize():f} {currency}."
         except ProviderError as error:
             yield False, str(error)
 
+    def _diagnose_secrets(
+        self, in_use: set[str], last_used: LastUsed
+    ) -> Iterator[tuple[bool, str]]:
+        """Which of several secrets the store has, and when each one was last used."""
+        if len(self.secrets) < 2:
+            return
+        pairs = zip(self.secrets, self.callback_urls(), strict=True)
+        for number, (secret, url) in enumerate(pairs, start=1):
+            used = last_used(self._mark(secret))
+            told = f"last used {used:%Y-%m-%d %H:%M:%S %Z}" if used else "not used yet"
+            place = "which the store has" if url in in_use else "which no store has"
+            yield True, f"Secret {number} of BLOCKONOMICS_CALLBACK_SECRET, {place}: {told}."
+
     def _our_stores(self, stores: list[messages.Store]) -> list[messages.Store]:
-        """Those that call this shop."""
-        url = self.callback_url()
-        return [store for store in stores if store.http_callback == url]
+        """Those that call this shop, with whichever of its secrets."""
+        urls = self.callback_urls()
+        return [store for store in stores if store.http_callback in urls]
 
     # The settings
 
